@@ -112,19 +112,33 @@ def test_post_norm_output_has_unit_scale(tiny):
         np.testing.assert_allclose(y.std(-1), 1, rtol=2e-3)
 
 
-def test_a_block_remembers_the_keys_and_values_of_what_it_reads(tiny):
-    """Turned by their positions, and in the slots from `start` on."""
+def test_a_block_leaves_the_keys_and_values_of_what_it_reads(tiny):
+    """Not those that it was given: of them it sees what the mask shows."""
     config = tiny(positions="none", norm="rms")
     params, x_BTD = make(config)
-    empty = jnp.zeros((2, 9, config.key_heads, config.head_width))
-    mask = jnp.tri(TIME, 9, 3, dtype=bool)[None, None]
-    view = View(VIEW.positions_BT, Sight(mask), start=jnp.int32(3))
-    _, left = apply(config, params, x_BTD, {"attention": (empty, empty)}, view)
+    k_BKCH, v_BKCH = jax.random.normal(
+        jax.random.key(1), (2, 2, config.key_heads, 4, config.head_width)
+    )
+    mask = jnp.tri(TIME, 4 + TIME, 4, dtype=bool) & (jnp.arange(4 + TIME) != 2)[None]
+    view = View(VIEW.positions_BT, Sight(mask[None, None]), keep=True)
+    memory = {"attention": (k_BKCH, v_BKCH)}
+    found, left = apply(config, params, x_BTD, memory, view)
     y_BTD = norms.rms(params["attention_norm"], x_BTD, config.norm_epsilon)
-    for kept, name in zip(left["attention"], "kv", strict=True):
-        new = attention.project(params["attention"], y_BTD, name, config)
-        np.testing.assert_allclose(kept[:, 3:8], new, rtol=1e-4, atol=1e-5)
-        assert not kept[:, :3].any() and not kept[:, 8:].any()
+    q, k, v = (
+        attention.project(params["attention"], y_BTD, name, config) for name in "qkv"
+    )
+    for kept, new in zip(left["attention"], (k, v), strict=True):
+        np.testing.assert_allclose(kept, new, rtol=1e-4, atol=1e-5)
+    # The same by one list of keys.
+    k, v = (
+        jnp.concatenate([old.swapaxes(1, 2), new], axis=1)
+        for old, new in ((k_BKCH, k), (v_BKCH, v))
+    )
+    seen = attention.plain(q, k, v, mask_BNTS=mask[None, None], scale=config.scale)
+    x_BTD = x_BTD + attention.output(params["attention"], seen)
+    y_BTD = norms.rms(params["mlp_norm"], x_BTD, config.norm_epsilon)
+    expected = x_BTD + mlps.MLPS[config.mlp].apply(params["mlp"], y_BTD)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,10 @@ def test_packed_sequences_do_not_see_each_other(
 
 def garbage_cache(config, rows, capacity):
     """A cache whose empty slots hold numbers that would show if they were read."""
-    shape = (config.depth, rows, capacity, config.key_heads, config.head_width)
+    shape = (config.depth, rows, config.key_heads, capacity, config.head_width)
     slots = np.full((2, *shape), 100.0, config.compute)
-    segments_BS = np.full((rows, capacity), 100, np.int32)
-    return Cache(*slots, np.int32(0), segments_BS, segments_BS)
+    ones_BC = np.ones((rows, capacity), np.int32)
+    return Cache(*slots, np.zeros(rows, np.int32), ones_BC, 100 * ones_BC)
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
@@ -138,7 +138,7 @@ def test_decoding_with_a_cache_is_the_forward_pass(
                 found, expected[:, at : at + length], rtol=1e-3, atol=1e-4
             )
             at += length
-            assert cache.length == at
+            assert (cache.length_B == at).all()
 
 
 def test_positions_count_from_zero_unless_they_are_given(

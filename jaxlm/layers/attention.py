@@ -16,6 +16,7 @@ from jaxlm.core.config import ConfigError, choose
 from jaxlm.core.params import Param, fan_in, zeros
 from jaxlm.core.weights import contract
 from jaxlm.layers import blockwise
+from jaxlm.layers.cache import Rounded
 from jaxlm.layers.norms import NORMS
 
 
@@ -74,23 +75,38 @@ def output(params: dict, x_BTNH: jax.Array) -> jax.Array:
 
 
 def weights(
-    q_BTNH, k_BSKH, *, mask_BNTS=None, bias_BNTS=None, is_causal=False, scale, cap=None
+    q_BTNH,
+    k_BSKH,
+    *,
+    past=None,
+    mask_BNTS=None,
+    bias_BNTS=None,
+    is_causal=False,
+    scale,
+    cap=None,
 ) -> jax.Array:
     """softmax(q k scale), (B, N, T, S) in float32, with every number in memory.
 
-    `cap` bounds scores softly by cap tanh(scores / cap) (Gemma Team 2024, arXiv
-    2408.00118, section 2), before bias and mask. A row that sees nothing is uniform.
+    `past` are keys of a cache, (B, K, C, H), which stand before the others: then the
+    result, mask and bias have C + S places. `cap` bounds scores softly by
+    cap tanh(scores / cap) (Gemma Team 2024, arXiv 2408.00118, section 2), before bias
+    and mask. A row that sees nothing is uniform.
     """
-    (B, T, N, H), (S, K) = q_BTNH.shape, k_BSKH.shape[1:3]
+    (B, T, N, H), K = q_BTNH.shape, k_BSKH.shape[2]
     q_BTKGH = q_BTNH.reshape(B, T, K, N // K, H)
-    scores = jnp.einsum(
-        "btkgh,bskh->bkgts", q_BTKGH, k_BSKH, preferred_element_type=jnp.float32
-    )
-    scores_BNTS = scale * scores.reshape(B, N, T, S)
+    scores = _scores("btkgh,bskh->bkgts", q_BTKGH, k_BSKH)
+    if past is not None:
+        numbers, scale_BKC = _unscaled(past, q_BTNH.dtype)
+        before = _scores("btkgh,bkch->bkgtc", q_BTKGH, numbers)
+        if scale_BKC is not None:
+            before = before * scale_BKC[:, :, None, None]
+        scores = jnp.concatenate([before, scores], axis=-1)
+    scores_BNTS = scale * scores.reshape(B, N, T, -1)
     if cap is not None:
         scores_BNTS = cap * jnp.tanh(scores_BNTS / cap)
     if bias_BNTS is not None:
         scores_BNTS = scores_BNTS + bias_BNTS
+    S = scores_BNTS.shape[-1]
     seen_BNTS = jnp.tri(T, S, dtype=bool)[None, None] if is_causal else None
     for seen in (mask_BNTS, seen_BNTS):
         if seen is not None:
@@ -98,16 +114,42 @@ def weights(
     return jax.nn.softmax(scores_BNTS, axis=-1)
 
 
-def mix(weights_BNTS: jax.Array, v_BSKH: jax.Array) -> jax.Array:
-    """The values that each head's weights ask for: (B, T, N, H) in the type of v."""
-    (B, N, T, S), (K, H) = weights_BNTS.shape, v_BSKH.shape[2:]
-    weights_BKGTS = weights_BNTS.astype(v_BSKH.dtype).reshape(B, K, N // K, T, S)
-    return jnp.einsum("bkgts,bskh->btkgh", weights_BKGTS, v_BSKH).reshape(B, T, N, H)
+def mix(weights_BNTS: jax.Array, v_BSKH: jax.Array, past=None) -> jax.Array:
+    """The values that each head's weights ask for: (B, T, N, H) in the type of v.
+
+    `past`: values of a cache, (B, K, C, H), which the first C weights are of.
+    """
+    (B, N, T, _), (S, K, H) = weights_BNTS.shape, v_BSKH.shape[1:]
+    weights_BKGTS = weights_BNTS.reshape(B, K, N // K, T, -1)
+    before, now = weights_BKGTS[..., :-S], weights_BKGTS[..., -S:]
+    found = jnp.einsum("bkgts,bskh->btkgh", now.astype(v_BSKH.dtype), v_BSKH)
+    if past is not None:
+        numbers, scale_BKC = _unscaled(past, v_BSKH.dtype)
+        if scale_BKC is not None:
+            before = before * scale_BKC[:, :, None, None]
+        before = before.astype(v_BSKH.dtype)
+        found = found + jnp.einsum("bkgtc,bkch->btkgh", before, numbers)
+    return found.reshape(B, T, N, H)
 
 
-def plain(q_BTNH, k_BSKH, v_BSKH, **options):
-    """softmax(q k scale) v, each step in memory (arXiv 1706.03762, eq. 1)."""
-    return mix(weights(q_BTNH, k_BSKH, **options), v_BSKH)
+def _scores(equation: str, q_BTKGH: jax.Array, k: jax.Array) -> jax.Array:
+    return jnp.einsum(equation, q_BTKGH, k, preferred_element_type=jnp.float32)
+
+
+def _unscaled(past, dtype) -> tuple[jax.Array, jax.Array | None]:
+    """Vectors in the compute type, and what each is still to be multiplied by."""
+    if isinstance(past, Rounded):
+        return past.numbers.astype(dtype), past.scale
+    return past, None
+
+
+def plain(q_BTNH, k_BSKH, v_BSKH, *, past=(None, None), **options):
+    """softmax(q k scale) v, each step in memory (arXiv 1706.03762, eq. 1).
+
+    past: keys and values of a cache, see `weights`.
+    """
+    weights_BNTS = weights(q_BTNH, k_BSKH, past=past[0], **options)
+    return mix(weights_BNTS, v_BSKH, past[1])
 
 
 def xla(
@@ -185,13 +227,16 @@ ATTENTIONS = {
 }
 
 
-def attend(config: Model) -> Callable:
+def attend(config: Model, past=None) -> Callable:
     """The function (q_BTNH, k_BSKH, v_BSKH, *, mask_BNTS, bias_BNTS, is_causal) chosen.
 
     It returns (B, T, N, H). `is_causal` says that query t sees keys 0..t, without a
-    mask in memory. A soft cap is for `plain` alone.
+    mask in memory. past: keys and values of a cache, for which `plain` is best, as
+    queries are few; a soft cap is for `plain` alone.
     """
     chosen = choose(ATTENTIONS, config.attention, "config.model.attention")
-    if config.score_cap is None:
-        return partial(chosen, scale=config.scale)
-    return partial(plain, scale=config.scale, cap=config.score_cap)
+    if past is not None:
+        return partial(plain, past=past, scale=config.scale, cap=config.score_cap)
+    if config.score_cap is not None:
+        return partial(plain, scale=config.scale, cap=config.score_cap)
+    return partial(chosen, scale=config.scale)

@@ -88,9 +88,10 @@ def spec(config: Model, cross: bool = False) -> dict:
 def apply(params: dict, x_BTD, memory: dict, key, view: View, config: Model):
     """x_BTD after one layer, and what the layer leaves behind.
 
-    memory: {'attention': (k_BSKH, v_BSKH), 'cross': (k_BUKH, v_BUKH)}, as far as a
-    cache holds them; what is left behind are the same with the new tokens in them, or
-    the attention weights where view.observe. key: of dropout, or None.
+    memory: {'attention': (k, v) of earlier tokens, 'cross': (k, v) of the encoder's},
+    as far as a cache has them. What is left behind are attention weights where
+    view.observe, and where view.keep what a cache does not have yet: 'attention',
+    (k_BTKH, v_BTKH), and 'cross', (k_BKUH, v_BKUH). key: of dropout, or None.
     """
     left = {}
 
@@ -121,38 +122,40 @@ def self_attention(params: dict, x_BTD, memory, key, view: View, config: Model):
         positions_BT=view.positions_BT,
         config=config,
     )
-    q_BTNH, k_BSKH, v_BSKH = rotate(project("q")), rotate(project("k")), project("v")
-    if memory is not None:
-        k_BSKH = cache.write(memory[0], k_BSKH, view.start)
-        v_BSKH = cache.write(memory[1], v_BSKH, view.start)
-        memory = k_BSKH, v_BSKH
-    return _look(params, q_BTNH, k_BSKH, v_BSKH, view.sight, memory, key, view, config)
+    q_BTNH, k_BTKH, v_BTKH = rotate(project("q")), rotate(project("k")), project("v")
+    found_BTNH, left = _look(
+        q_BTNH, k_BTKH, v_BTKH, view.sight, memory, key, view, config
+    )
+    if view.keep:
+        left = k_BTKH, v_BTKH
+    return attention.output(params, found_BTNH), left
 
 
 def cross_attention(params: dict, x_BTD, memory, key, view: View, config: Model):
     """Attention of a sequence to what the encoder made, or to its keys in `memory`."""
-    q_BTNH = attention.project(params, x_BTD, "q", config)
+    q_BTNH, left = attention.project(params, x_BTD, "q", config), None
     if view.encoded_BUD is not None:
         memory = tuple(
-            attention.project(params, view.encoded_BUD, name, config) for name in "kv"
+            cache.heads_first(attention.project(params, view.encoded_BUD, name, config))
+            for name in "kv"
         )
-    k_BUKH, v_BUKH = memory
-    if view.start is None:
-        memory = None
-    return _look(params, q_BTNH, k_BUKH, v_BUKH, view.cross, memory, key, view, config)
+        left = memory if view.keep else None
+    k_BUKH, v_BUKH = map(cache.heads_first, memory)
+    found_BTNH, seen = _look(
+        q_BTNH, k_BUKH, v_BUKH, view.cross, None, key, view, config
+    )
+    return attention.output(params, found_BTNH), seen if left is None else left
 
 
-def _look(params, q_BTNH, k_BSKH, v_BSKH, sight, memory, key, view, config):
-    """(what the heads found, (B, T, D); what is left behind)."""
+def _look(q_BTNH, k_BSKH, v_BSKH, sight, past, key, view, config):
+    """(what the heads found, (B, T, N, H); the weights where view.observe)."""
     rate = config.attention_dropout
     if view.observe or (key is not None and rate > 0):
         weights_BNTS = attention.weights(
             q_BTNH, k_BSKH, scale=config.scale, cap=config.score_cap, **sight._asdict()
         )
-        memory = weights_BNTS if view.observe else memory
+        left = weights_BNTS if view.observe else None
         weights_BNTS = drop(weights_BNTS, rate, key, "weights")
-        found_BTNH = attention.mix(weights_BNTS, v_BSKH)
-    else:
-        attend = attention.attend(config)
-        found_BTNH = attend(q_BTNH, k_BSKH, v_BSKH, **sight._asdict())
-    return attention.output(params, found_BTNH), memory
+        return attention.mix(weights_BNTS, v_BSKH), left
+    attend = attention.attend(config, past)
+    return attend(q_BTNH, k_BSKH, v_BSKH, **sight._asdict()), None

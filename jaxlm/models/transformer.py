@@ -14,6 +14,7 @@ from jaxlm.core.architecture import Model
 from jaxlm.core.batch import Batch
 from jaxlm.core.config import ConfigError, choose
 from jaxlm.core.params import Param, normal
+from jaxlm.layers import cache as caches
 from jaxlm.layers.cache import Cache
 from jaxlm.layers.dropout import drop
 from jaxlm.layers.norms import NORMS
@@ -114,6 +115,7 @@ def hidden(
     batch: Batch,
     cache: Cache | None = None,
     *,
+    fresh: bool = False,
     key: jax.Array | None = None,
     place: Place = anywhere,
 ) -> tuple[jax.Array, Cache | None]:
@@ -121,31 +123,32 @@ def hidden(
 
     Normalized, as heads want it. Without a cache the T tokens are the whole sequence.
     With one they follow those that it holds; an encoder is read with the first of them,
-    and later calls have no encoder_inputs. `key` draws dropout; None is no dropout.
-    `place` constrains where activations live on a mesh.
+    and later calls have no encoder_inputs. `fresh` says that the cache is empty: the
+    tokens then look at each other alone, as in training, with equal results. `key`
+    draws dropout; None is no dropout. `place` constrains where activations live on a
+    mesh.
     """
-    encoded_BUD = None
+    encoded_BUD, memory = None, {}
     if batch.encoder_inputs is not None:
         encoded_BUD = encode(params, config, batch, key=key, place=place)
-    memory = {}
-    if cache is not None:
-        cache = views.remember(batch, cache)
-        memory["attention"] = cache.k_LBSKH, cache.v_LBSKH
-        if cache.cross is not None:
-            memory["cross"] = cache.cross
-    view = views.of_inputs(params, config, batch, cache, encoded_BUD)
+    seen = None if fresh else cache
+    if seen is not None:
+        memory["attention"] = seen.k, seen.v
+        if seen.cross is not None:
+            memory["cross"] = seen.cross
+    view = views.of_inputs(params, config, batch, seen, encoded_BUD)
+    view = view._replace(keep=cache is not None)
     x_BTD = embed(
         params, config, params, batch.inputs, view.positions_BT, batch.types, key
     )
     x_BTD, left = tower(params, config, x_BTD, view, memory, key=key, place=place)
     if cache is not None:
-        k_LBSKH, v_LBSKH = left["attention"]
-        cache = cache._replace(
-            k_LBSKH=k_LBSKH,
-            v_LBSKH=v_LBSKH,
-            length=cache.length + batch.inputs.shape[1],
-            cross=left.get("cross"),
+        cache = caches.append(
+            cache, *left["attention"], views.segments(batch), view.positions_BT
         )
+        if batch.encoder_inputs is not None:
+            seen_BU = batch.encoder_segments
+            cache = cache._replace(cross=left["cross"], encoder_segments_BU=seen_BU)
     return x_BTD, cache
 
 

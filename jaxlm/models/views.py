@@ -15,6 +15,8 @@ from jaxlm.layers import masks
 from jaxlm.layers.cache import Cache
 from jaxlm.layers.positions import POSITIONS
 
+NEVER = jnp.iinfo(jnp.int32).max
+
 
 class Sight(NamedTuple):
     """What attention may look at.
@@ -33,15 +35,15 @@ class View(NamedTuple):
 
     positions_BT: of the tokens being read. sight: what they see of one another.
     cross: what they see of the encoder's tokens. encoded_BUD: those tokens, or None
-    where a cache has their keys. start: slot of the cache where the first of the T
-    tokens goes; None without one. observe: whether layers tell what they looked at.
+    where a cache has their keys. keep: whether layers leave keys and values behind.
+    observe: whether they tell what they looked at.
     """
 
     positions_BT: jax.Array
     sight: Sight
     cross: Sight = Sight()
     encoded_BUD: jax.Array | None = None
-    start: jax.Array | None = None
+    keep: bool = False
     observe: bool = False
 
 
@@ -50,47 +52,63 @@ def of_inputs(
 ) -> View:
     """The view of the tokens in batch.inputs, after those that the cache holds.
 
-    The cache must have heard of these tokens already (`remember`). Raises ConfigError
-    for a batch or a cache that the architecture cannot read.
+    With a cache of C slots, keys are those C and then the tokens' own. Raises
+    ConfigError for a batch or a cache that the architecture cannot read.
     """
     _check(config, batch, cache)
     time = jnp.arange(batch.inputs.shape[1])[None]
     if cache is None:
-        order_BT, order_BS, start = time, time, None
-        positions_BT, far = _given(batch.positions, order_BT), (order_BT, order_BS)
-        segments_BS, visibility_BS = batch.segments, batch.visibility
+        order_BT = order_BS = time
+        positions_BT, far = positions(batch), (time, time)
+        segments_BT, visibility_BS = batch.segments, batch.visibility
+        segments_BS, seen_BU = segments_BT, batch.encoder_segments
     else:
-        order_BT, start = time + cache.length, cache.length
-        order_BS = jnp.arange(cache.k_LBSKH.shape[2])[None]
-        positions_BT = _given(batch.positions, order_BT)
-        far = positions_BT, cache.positions_BS
-        segments_BS, visibility_BS = cache.segments_BS, batch.visibility
+        slots_C = jnp.arange(cache.capacity)[None]
+        order_BT = time + cache.length_B[:, None]
+        # What is not filled comes after everything.
+        order_BC = jnp.where(slots_C < cache.length_B[:, None], slots_C, NEVER)
+        order_BS = jnp.concatenate([order_BC, order_BT], axis=1)
+        positions_BT = positions(batch, cache.length_B)
+        far = positions_BT, jnp.concatenate([cache.positions_BC, positions_BT], axis=1)
+        segments_BT = segments(batch)
+        segments_BS = jnp.concatenate([cache.segments_BC, segments_BT], axis=1)
+        visibility_BS, seen_BU = batch.visibility, cache.encoder_segments_BU
         if visibility_BS is not None:
-            slots_BS = jnp.zeros(segments_BS.shape, bool)
-            visibility_BS = jax.lax.dynamic_update_slice(
-                slots_BS, visibility_BS.astype(bool), (0, start)
-            )
-    causal = config.architecture != "encoder"
+            visibility_BS = jnp.asarray(visibility_BS, bool)
+            shown_BC = jnp.zeros(cache.segments_BC.shape, bool)
+            visibility_BS = jnp.concatenate([shown_BC, visibility_BS], axis=1)
+        if batch.encoder_inputs is not None:
+            seen_BU = batch.encoder_segments
     sight = _sight(
         params,
         config,
         (order_BT, order_BS),
         far,
-        segments_BT=_segments(batch.segments, segments_BS, batch.inputs),
+        segments_BT=segments_BT,
         segments_BS=segments_BS,
         visibility_BS=visibility_BS,
-        causal=causal,
+        causal=config.architecture != "encoder",
         cached=cache is not None,
     )
     cross = Sight()
-    seen_BU = batch.encoder_segments
-    if cache is not None and batch.encoder_inputs is None:
-        seen_BU = cache.encoder_segments_BU
     if seen_BU is not None:
-        own_BT = _segments(batch.segments, seen_BU, batch.inputs)
-        cross = Sight(masks.same(own_BT, seen_BU))
-    positions_BT = jnp.broadcast_to(positions_BT, batch.inputs.shape)
-    return View(positions_BT, sight, cross, encoded_BUD, start)
+        cross = Sight(masks.same(segments(batch), seen_BU))
+    return View(positions_BT, sight, cross, encoded_BUD)
+
+
+def positions(batch: Batch, start_B: jax.Array | None = None) -> jax.Array:
+    """Of the tokens, (B, T): where none are given they count on from `start`, or 0."""
+    order_BT = jnp.arange(batch.inputs.shape[1])[None]
+    if start_B is not None:
+        order_BT = order_BT + start_B[:, None]
+    return jnp.broadcast_to(_given(batch.positions, order_BT), batch.inputs.shape)
+
+
+def segments(batch: Batch) -> jax.Array:
+    """Of the tokens, (B, T): by default all are of one."""
+    if batch.segments is None:
+        return jnp.ones(batch.inputs.shape, jnp.int32)
+    return jnp.asarray(batch.segments)
 
 
 def _check(config: Model, batch: Batch, cache: Cache | None) -> None:
@@ -139,33 +157,6 @@ def of_encoder(params: dict, config: Model, batch: Batch) -> View:
     return View(positions_BU, sight)
 
 
-def remember(batch: Batch, cache: Cache) -> Cache:
-    """The cache with the tokens' segments and positions in the slots they will take."""
-    capacity = cache.segments_BS.shape[1]
-    if batch.inputs.shape[1] > capacity:
-        raise ConfigError(
-            f"{batch.inputs.shape[1]} tokens exceed the cache's capacity of "
-            f"{capacity}; make a larger one"
-        )
-    order_BT = jnp.arange(batch.inputs.shape[1])[None] + cache.length
-    new_BT = {
-        "segments_BS": _segments(batch.segments, cache.segments_BS, batch.inputs),
-        "positions_BS": jnp.broadcast_to(
-            _given(batch.positions, order_BT), batch.inputs.shape
-        ),
-    }
-    slots_BS = {
-        name: jax.lax.dynamic_update_slice(
-            getattr(cache, name), new.astype(jnp.int32), (0, cache.length)
-        )
-        for name, new in new_BT.items()
-    }
-    seen_BU = cache.encoder_segments_BU
-    if batch.encoder_inputs is not None:
-        seen_BU = batch.encoder_segments
-    return cache._replace(encoder_segments_BU=seen_BU, **slots_BS)
-
-
 def _sight(
     params: dict,
     config: Model,
@@ -198,13 +189,6 @@ def _sight(
     for part in parts[1:]:
         mask_BNTS = mask_BNTS & part
     return Sight(mask_BNTS, bias_BNTS)
-
-
-def _segments(segments_BT, like, inputs_BT) -> jax.Array | None:
-    """The segments, all 1 by default where there are others to compare them with."""
-    if segments_BT is None and like is not None:
-        return jnp.ones(inputs_BT.shape, jnp.int32)
-    return segments_BT
 
 
 def _given(positions_BT, order_BT) -> jax.Array:
