@@ -24,7 +24,7 @@ JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
 
 def main() -> None:
     model = cli.model()
-    other = None if cli.FLAGS.config is None else cli.experiment()
+    other = None if cli.FLAGS.config is None else cli.settings()
     cli.compilation_cache()
 
     if cli.FLAGS.workdir:
@@ -44,11 +44,7 @@ def main() -> None:
         print(json.dumps({**about, **found._asdict()}))
         return
     ((name, value),) = about.items()
-    print(
-        f"{name} {value}: loss {found.loss:.4f} nats/token, perplexity "
-        f"{found.perplexity:.2f}, {found.bits_per_byte:.4f} bits/byte over "
-        f"{found.tokens:,} tokens"
-    )
+    print(f"{name} {value}: {found}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ cli.define_workdir("Where the run is kept; one that is there already goes on.")
 
 
 def main() -> None:
-    config, workdir = cli.experiment(), cli.workdir()
+    config, workdir = cli.settings(), cli.workdir()
     cli.compilation_cache()
 
     import jax
@@ -30,11 +30,7 @@ def main() -> None:
     if isinstance(result, loop.Stopped):
         print(f"stopped after step {result.step}; the same command goes on from there")
         return
-    print(
-        f"held-out loss {result.loss:.4f} nats/token, perplexity "
-        f"{result.perplexity:.2f}, {result.bits_per_byte:.4f} bits/byte over "
-        f"{result.tokens:,} tokens; {workdir}"
-    )
+    print(f"held-out {result}; {workdir}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Batches of every objective: alike in shape, a function of the step, rows alone."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +152,20 @@ def test_sources_are_mixed_by_weight_whatever_the_objective(architecture, name):
         batch = mixed.batch_at(step)
         odd = (batch.targets % 2 == 1) & (batch.targets < 256)
         assert odd.any(1).sum() == 2
+
+
+@pytest.mark.parametrize("architecture, name", PAIRS)
+def test_bits_a_byte_are_of_losses_that_ask_for_every_token_once(architecture, name):
+    """As the batches of a text whose tokens are all different do or do not."""
+    tokens = np.arange(1, 201) if name != "conditional" else stream()
+    task, data = task_of(name, architecture), schema.Data(batch=4)
+    asked = [
+        batch.targets[batch.weights > 0]
+        for batch in held_out_batches(tokens, data, task, 99)
+    ]
+    every = np.concatenate(asked).tolist() == tokens[1:].tolist()
+    corpus = SimpleNamespace(bytes_per_token=4.0)
+    assert objectives.bytes_per_token(task.settings, corpus) == (4.0 if every else None)
 
 
 def test_padding_is_a_segment_that_no_text_is_in():

@@ -1,18 +1,33 @@
 """Of equal and of nearly equal documents the first stays."""
 
+import itertools
+import math
 import random
 import sys
 
+import numpy as np
 import pytest
 
 from jaxlm.core.config import ConfigError
-from jaxlm.data import duplicates
-from jaxlm.data.duplicates import Seen, digest, shingles, sketch
+from jaxlm.data import duplicates, spans
+from jaxlm.data.duplicates import Seen, digest
+
+
+def sketches(texts):
+    return duplicates.sketches(spans.take_apart(texts, folded=True))
 
 
 def reasons(texts, near=0.8):
-    seen = Seen(near)
-    return [seen.reason(digest(text), near and sketch(text)) for text in texts]
+    seen, found = Seen(near), sketches(texts) if near else [None] * len(texts)
+    pairs = zip(map(digest, texts), found, strict=True)
+    return [seen.reason(exact, similar) for exact, similar in pairs]
+
+
+def shingles(text: str) -> list[str]:
+    """Every five words in a row, whatever the case; a shorter text is one."""
+    words = text.lower().split()
+    count = max(1, len(words) - 4)
+    return [" ".join(words[start : start + 5]) for start in range(count)]
 
 
 def pair(similarity: float, seed: int) -> tuple[str, str]:
@@ -33,8 +48,49 @@ def jaccard(one: str, two: str) -> float:
 
 
 def test_shingles_are_five_words_in_a_row_whatever_the_case():
-    assert shingles("A b c  d\ne F") == ["a b c d e", "b c d e f"]
-    assert shingles("a b") == ["a b"] and shingles("") == [""]
+    rng = random.Random(0)
+    words = [
+        "a",
+        "B",
+        "b",
+        "ß",
+        "Ä",
+        "ä",
+        "ΟΔΟΣ",
+        "οδος",
+        "語",
+        "Abc",
+        "aBC",
+        "long-er",
+    ]
+    texts = ["", " ", "a b", "A  B\n", "b a", "A b c  d\ne F", "a b c d e f"]
+    for count in range(4, 40):
+        texts.append(rng.choice([" ", "\n"]).join(rng.choices(words, k=count)))
+    keys, edges = duplicates.shingles(spans.take_apart(texts, folded=True))
+    spelled = [shingle for text in texts for shingle in shingles(text)]
+    assert [0, *itertools.accumulate(len(shingles(t)) for t in texts)] == edges.tolist()
+    # As many different keys as different shingles, and each shingle one key.
+    assert len(set(keys.tolist())) == len(set(spelled))
+    assert len(set(zip(keys.tolist(), spelled, strict=True))) == len(set(spelled))
+
+
+def test_a_sketch_does_not_depend_on_the_texts_beside_it():
+    texts = [pair(0.5, seed)[0] for seed in range(5)] + ["", "few words", "ΟΔΟΣ 語"]
+    alone = [sketches([text])[0].tolist() for text in texts]
+    assert sketches(texts).tolist() == alone
+    assert sketches(texts[::-1]).tolist() == alone[::-1]
+
+
+@pytest.mark.parametrize("similarity", [0.5, 0.8, 0.95])
+def test_sketches_agree_as_often_as_sets_of_shingles_are_similar(similarity):
+    found = []
+    for seed in range(50):
+        one, two = pair(similarity, seed)
+        first, second = sketches([one, two])
+        found.append((first == second).mean() - jaccard(one, two))
+    # The mean of 50 has the standard error of one estimate, 128 draws, over sqrt 50.
+    error = math.sqrt(similarity * (1 - similarity) / 128 / 50)
+    assert abs(sum(found) / 50) < 3 * error
 
 
 def test_equal_documents_but_for_white_space_around_are_one():
@@ -65,6 +121,22 @@ def test_a_document_is_compared_with_what_was_kept_among_many():
     found = reasons([one for one, _ in texts] + [two for _, two in texts])
     assert found[:200] == [None] * 200
     assert found[200:].count("near_duplicate") >= 196
+
+
+def test_a_document_like_one_of_thousands_is_found_behind_what_only_shares_a_band():
+    rng, seen = np.random.default_rng(0), Seen(0.8)
+    rows = 128 // duplicates.bands(0.8)
+    first_DH = rng.integers(0, 2**32, (3000, 128), dtype=np.uint32)
+    beside_DH = rng.integers(0, 2**32, (3000, 128), dtype=np.uint32)
+    beside_DH[:, :rows] = first_DH[:, :rows]  # one band alike, and no other
+    alike_DH = first_DH.copy()
+    alike_DH[:, rows::rows] += np.uint32(1)  # one minimum another in each other band
+    assert 0.8 <= (alike_DH == first_DH).mean() < 1
+    for number in range(3000):
+        assert seen.reason(b"%d" % number, first_DH[number]) is None
+        assert seen.reason(b"beside %d" % number, beside_DH[number]) is None
+    found = [seen.reason(b"%d like" % n, alike_DH[n]) for n in range(3000)]
+    assert found == ["near_duplicate"] * 3000
 
 
 def test_what_is_dropped_is_not_compared_with():

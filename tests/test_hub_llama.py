@@ -341,7 +341,9 @@ def test_a_gguf_may_carry_a_sentencepiece_vocabulary(tmp_path, embedding):
     assert tokenizer.encode("ab ab\nb").tolist() == ids
     assert tokenizer.encode("ab ab\nb", specials=True).tolist() == [1, *ids]
     assert tokenizer.decode(ids) == "ab ab\nb"
-    assert tokenizer.encode("<|user|></s>").tolist() == [259, 2]
+    prompt = tokenizer.encode("<|user|></s>", specials=True)
+    assert prompt.tolist() == [1, 259, 2]
+    assert 2 not in tokenizer.encode("<|user|></s>")
     assert tokenizer.specials == {"bos": 1, "eos": 2}
     assert tokenizer.chat_template == "{{ messages }}"
     save_gguf(

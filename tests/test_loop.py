@@ -141,6 +141,15 @@ def test_perplexity_and_bits_are_the_loss_in_other_units(whole):
     assert found.bits_per_byte == pytest.approx(found.loss / np.log(2))  # bytes
 
 
+def test_a_loss_of_some_tokens_alone_is_not_told_in_bits_a_byte(config, tmp_path):
+    changes = {"objective.name": "prefix", "train.steps": 1}
+    result = loop.train(override(config, changes), tmp_path)
+    assert result.bits_per_byte is None and "bits" not in str(result)
+    assert str(result).startswith(f"loss {result.loss:.4f} nats/token")
+    written = [json.loads(row) for row in rows(tmp_path)]
+    assert not any("bits_per_byte" in row for row in written)
+
+
 def test_a_nan_stops_with_its_step_and_the_last_good_checkpoint(
     config, tmp_path, monkeypatch
 ):

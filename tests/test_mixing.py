@@ -112,11 +112,7 @@ def corpora(monkeypatch):
 
 
 def loader_of(made, settings, context=11):
-    """A mixture of loaders, as `Loader.make` gives for one source."""
-    task = task_of("causal", context=context)
-    alone = replace(settings, batch=1)
-    parts = [Loader.make(stream, alone, task) for stream in made.train.streams]
-    return mixing.Mixture(made.train, tuple(parts), settings.batch)
+    return Loader.make(made.train, settings, task_of("causal", context=context))
 
 
 def letters(batch) -> list[str]:
@@ -141,6 +137,45 @@ def test_hosts_with_their_own_rows_make_the_whole_batch(corpora):
         halves = [made.batch_at(step, rows=slice(*r)).inputs for r in ((0, 3), (3, 8))]
         whole = made.batch_at(step).inputs
         np.testing.assert_array_equal(np.concatenate(halves), whole)
+
+
+def test_each_row_is_the_next_example_of_its_source(corpora):
+    """Found one at a time, in a text whose ids say which source it is of."""
+    made = loader_of(corpus.build(corpora), corpora)
+    order, _ = made.schedule.at(np.arange(8 * 30))
+    ranks = Counter()
+    for number, source in enumerate(order.tolist()):
+        row = made.batch_at(number // 8).inputs[number % 8]
+        alone = made.loaders[source].batch_at(ranks[source])
+        np.testing.assert_array_equal(row, alone.inputs[0])
+        ranks[source] += 1
+
+
+def rows_of(letter, settings):
+    """What a mixture takes from one source in its first epoch, in order."""
+    made = loader_of(corpus.build(settings), settings)
+    rows = np.concatenate([made.batch_at(step).inputs for step in range(60)])
+    return [row for row in rows.tolist() if ord(letter) in row][:50]
+
+
+@pytest.mark.parametrize("letter", ["a", "b"])
+def test_a_source_keeps_its_order_whatever_stands_beside_it(corpora, letter):
+    two = replace(corpora, mixture=(("a", 1.0), ("b", 1.0)))
+    more = replace(corpora, mixture=(("c:folder", 3.0), ("b", 2.0), ("a", 2.0)))
+    assert rows_of(letter, two) == rows_of(letter, more)
+    assert rows_of(letter, two) != rows_of(letter, replace(two, seed=1))
+
+
+def test_two_sources_of_one_text_are_in_different_orders(corpora):
+    found = corpus.build(replace(corpora, mixture=(("a", 1.0), ("a:again", 1.0))))
+    one, two = loader_of(found, corpora).loaders
+    assert one.windows == two.windows > 50
+    orders = [
+        [loader.batch_at(step).inputs.tobytes() for step in range(50)]
+        for loader in (one, two)
+    ]
+    shared = sum(left == right for left, right in zip(*orders, strict=True))
+    assert shared < 10  # of 50, where they share a seed
 
 
 def test_each_source_has_its_own_epochs(corpora):

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats as stats
 from objective_tasks import BYTES, Chosen, config_of, examples, parts, task_of, text
 
 from jaxlm.core import schema
@@ -208,6 +209,57 @@ def test_the_length_of_b_does_not_tell_whether_it_follows():
     one, two = (np.array(lengths[label]) for label in (0, 1))
     error = math.sqrt(one.var() / len(one) + two.var() / len(two))
     assert abs(one.mean() - two.mean()) < 3 * error
+
+
+def documents_of(lengths, seed=0):
+    """A text whose document d is all of byte 1 + d % 250, and 0 after it."""
+    random = np.random.default_rng(seed)
+    parts = [np.full(length, 1 + number % 250) for number, length in enumerate(lengths)]
+    random.shuffle(parts)
+    return np.concatenate([np.append(part, 0) for part in parts]).astype(np.uint16)
+
+
+def next_sentences(tokens, count, seed=0):
+    """(A, B, label) of so many examples of a text."""
+    task = pairs_task()
+    made = Loader.make(tokens, schema.Data(batch=1, seed=seed), task)
+    for example in made.examples(np.arange(count)):
+        yield *split_pair(example, task), example.label
+
+
+def test_in_a_text_of_documents_the_length_of_b_says_nothing_of_the_label():
+    """The two samples differ with p < 0.001, so in one of 1000 texts, by chance."""
+    lengths = np.random.default_rng(5).lognormal(3, 1, size=2000).astype(int) + 1
+    found = {0: [], 1: []}
+    for _, second, label in next_sentences(documents_of(lengths), 6000):
+        found[label].append(len(second))
+    assert min(map(len, found.values())) > 2500
+    assert stats.ks_2samp(found[0], found[1]).pvalue > 1e-3
+    assert np.std(found[0]) > 10  # there was something to say
+
+
+@pytest.mark.parametrize(
+    "lengths", [[30] * 40, [900, 20, 20], [5, 3, 900], [200, 40]], ids=str
+)
+def test_a_b_from_elsewhere_is_from_another_document(lengths):
+    """Documents count from 1, and each has its own byte."""
+    labels = []
+    for first, second, label in next_sentences(documents_of(lengths), 400):
+        assert len(set(first)) == len(set(second)) == 1
+        assert (first[0] != second[0]) == bool(label)
+        labels.append(label)
+    assert 100 < sum(labels) < 300
+
+
+def test_every_other_document_is_where_a_b_may_come_from():
+    found = {second[0] for _, second, _ in next_sentences(documents_of([40] * 9), 900)}
+    assert found == set(range(1, 10))
+
+
+def test_a_text_of_one_document_has_its_strangers_from_itself():
+    tokens = text(5000)
+    labels = [label for *_, label in next_sentences(tokens, 200)]
+    assert 60 < sum(labels) < 140
 
 
 def test_a_sentence_is_of_one_document():

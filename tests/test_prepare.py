@@ -142,6 +142,35 @@ def test_a_finished_preparation_is_left_as_it_is(source, tmp_path):
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
+def test_a_source_that_was_changed_since_is_refused(source, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    first = folder / "a.jsonl"
+    first.write_text(Path(source).read_text())
+    asked = request(str(folder))
+    made = prepare.prepare(asked, out)
+    assert made["files"] == {str(first): first.stat().st_size}
+
+    def again():
+        return prepare.prepare(asked, out)
+
+    (folder / "b.jsonl").write_text('{"text": "more"}\n')
+    with pytest.raises(ConfigError, match=r"b.jsonl: absent -> 17\); restore it or"):
+        again()
+    (folder / "b.jsonl").unlink()
+    text, later = first.read_text(), time.time() + 60
+    first.write_text(text + "\n")
+    with pytest.raises(ConfigError, match=r"a.jsonl: \d+ -> \d+\); restore it or"):
+        again()
+    first.write_text(text.replace(GOOD[5][:3], "xyz"))
+    os.utime(first, (later, later))
+    with pytest.raises(ConfigError, match="was changed since .*as many bytes"):
+        again()
+    first.write_text(text)
+    os.utime(first, (later, later))
+    assert again() == made
+
+
 class Killed(Exception):
     pass
 

@@ -4,14 +4,16 @@ import bz2
 import gzip
 import itertools
 import json
+import random
 import re
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
 
 from jaxlm.core.config import ConfigError
-from jaxlm.data import readers
+from jaxlm.data import readers, sources
 
 ROWS = [{"text": "eins\n", "id": 1}, {"text": "zwei", "id": 2}, {"text": "ñ", "id": 3}]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -56,6 +58,36 @@ def test_few_text_files_are_cut_and_many_are_not(tmp_path):
     assert len(read(tmp_path)) == 50
 
 
+@pytest.mark.parametrize("block", [3, 4, 7, 4096, 5000])
+def test_a_text_file_is_cut_alike_however_much_of_it_is_read_at_once(
+    tmp_path, monkeypatch, block
+):
+    rng = random.Random(0)
+    scraps = ["word ", "ß", "語", "😀", "\n", "\n\n", "\r\n", "\r", "x" * 3000]
+    text = "\ufeff\r\nbegins" + "".join(rng.choices(scraps, k=300)) + "ends\r"
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    (tmp_path / "b.txt").write_bytes(b"")
+    whole = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    monkeypatch.setattr(readers, "BLOCK", block)
+    assert read(tmp_path) == [*sources.pieces(whole), ""]
+    (tmp_path / "b.txt").write_bytes(text.encode() + b"\xe8\xaa")  # half a character
+    place = len(text.encode())
+    with pytest.raises(ConfigError, match=f"b.txt is not UTF-8 at byte {place};"):
+        read(tmp_path)
+
+
+def test_a_text_file_need_not_fit_into_memory(tmp_path):
+    line = "x" * 99 + "\n"
+    with gzip.open(tmp_path / "a.txt.gz", "wt", compresslevel=1) as file:
+        for _ in range(500):
+            file.write(line * 1000)
+    tracemalloc.start()
+    assert sum(map(len, readers.documents(str(tmp_path), "text"))) == 50_000_000
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10_000_000
+
+
 def test_the_size_is_that_of_plain_text_alone(tmp_path):
     (tmp_path / "a.txt").write_text("eins")
     assert readers.size(str(tmp_path)) == 4
@@ -88,6 +120,25 @@ def test_a_dataset_is_streamed_by_name_and_split(monkeypatch):
         ConfigError, match=r"datasets:x cannot be read \(no such thing\)"
     ):
         read("datasets:x")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_local_dataset_is_read_by_the_library_itself(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="datasets is missing")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text(LINES)
+    (folder / "test.jsonl").write_text('{"text": "vier"}\n')
+    assert read(f"datasets:{folder}") == ["eins\n", "zwei", "ñ"]
+    assert read(f"datasets:{folder}:test") == ["vier"]
+    for source, message in (
+        (f"{folder}:nope", "Bad split: nope.* give another name or split"),
+        (tmp_path / "nothing", "Couldn't find any data file"),
+    ):
+        with pytest.raises(ConfigError, match=message) as error:
+            read(f"datasets:{source}")
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from jaxlm.core import schema
 from jaxlm.core.config import ConfigError
-from jaxlm.data import sources
+from jaxlm.data import corpus, sources
 
 
 def files(path) -> list[str]:
@@ -92,9 +92,23 @@ def test_a_pair_is_one_however_odd_its_characters(tmp_path):
 
 
 def test_a_unit_separator_in_other_text_separates_nothing(monkeypatch):
-    from jaxlm.data import corpus
-
     monkeypatch.setitem(sources.SOURCES, "given", lambda _: ["a\x1fb" * 20, "cd" * 20])
     built = corpus.build(schema.Data(source="given", held_out=0.5))
     both = np.concatenate([built.train, built.held_out])
     assert built.tokenizer.decode(both).count("ab") == 20
+
+
+def test_paragraphs_join_to_the_embedded_text_again():
+    """Two and two, in order; where there are an odd number the last is left out."""
+    data = schema.Data(source="paragraphs")
+    found = [pair.split(sources.UNIT) for pair in sources.paragraphs(data)]
+    assert {len(pair) for pair in found} == {2}
+    parts = iter(part for pair in found for part in pair)
+    for document in sources.embedded(data):
+        marks = document.count("\n\n")
+        own = "\n\n".join(next(parts) for _ in range((marks + 1) // 2 * 2))
+        left = document.removeprefix(own)
+        assert left == "" or (marks % 2 == 0 and left.count("\n\n") <= 1)
+        assert document.startswith(own)
+    assert next(parts, None) is None
+    assert corpus.build(data).pairs

@@ -54,6 +54,59 @@ def published(cache, monkeypatch):
     return lambda name: TOKENIZERS["tiktoken"]([], schema.Data(encoding=name))
 
 
+@pytest.fixture
+def cached(request, monkeypatch):
+    """As `published`, from whatever cache there is, and never from the network."""
+
+    def unreachable(url):
+        raise ConnectionError
+
+    if RANKS.exists():
+        place = request.getfixturevalue("cache")
+        monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(place))
+    monkeypatch.setattr("tiktoken.load.read_file", unreachable)
+
+    def load(name):
+        try:
+            return TOKENIZERS["tiktoken"]([], schema.Data(encoding=name))
+        except ConfigError as error:
+            if "(ConnectionError)" in str(error):
+                pytest.skip(f"the ranks of {name} are in no cache of tiktoken's")
+            raise
+
+    return load
+
+
+# Of tiktoken's own tests (tests/test_encoding.py), and gpt2's "Hello world" of the
+# documentation of transformers' GPT2Tokenizer.
+KNOWN = {
+    "gpt2": {
+        "Hello world": [15496, 995],
+        " Hello world": [18435, 995],
+        "hello world": [31373, 995],
+        "0" * 9: [10535, 830],
+        "0" * 16: [25645],
+        "0" * 17: [8269, 10535, 830],
+        "": [],
+    },
+    "cl100k_base": {
+        "hello world": [15339, 1917],
+        "'rer": [2351, 81],
+        "today\n ": [31213, 198, 220],
+        "today\n  \n": [31213, 14211],
+        " \x850": [220, 126, 227, 15],
+        "👍": [9468, 239, 235],
+    },
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_well_known_texts_have_their_well_known_ids(cached, name):
+    tokenizer = cached(name)
+    found = {text: tokenizer.encode(text).tolist() for text in KNOWN[name]}
+    assert found == KNOWN[name]
+
+
 @functools.cache
 def noise(codec):
     """A million random bytes as text."""

@@ -114,7 +114,8 @@ def test_a_run_is_evaluated_again_with_its_own_result(
     result = loop.train(config, tmp_path / "run")
     trained = run.load(tmp_path / "run")
     again = run.evaluate(trained, trained.config)
-    assert again == pytest.approx(result, rel=1e-5)
+    assert again[:3] == pytest.approx(result[:3], rel=1e-5)
+    assert again.bits_per_byte is result.bits_per_byte is None
 
 
 # -------------------------------------------------------------- BERT's second objective

@@ -27,9 +27,8 @@ class Told:
     def vocab_size(self):
         return len(self.texts)
 
-    def encode(self, text):
-        found = [self.texts.index(text)] if text in self.texts else []
-        return np.array(found, np.int32)
+    def id_of(self, token):
+        return self.texts.index(token) if token in self.texts else None
 
     def decode(self, ids):
         return "".join(self.texts[i] for i in ids).removeprefix("_").replace("_", " ")

@@ -25,6 +25,7 @@ class Corpus:
         arrays, the `shards.Mapped` of a prepared corpus, or the train of a mixture.
     held_out_offsets: (documents + 1,) places where documents, each with its separator,
         begin and end.
+    pairs: whether documents are sources and targets by turns.
     bytes_per_token: UTF-8 bytes of the held-out stream over its tokens, a separator
         counting as one byte and one token. So bits a byte are nats a token / ln 2 /
         bytes_per_token; bytes as tokens have exactly 1, and every tokenizer is charged
@@ -35,6 +36,7 @@ class Corpus:
     train: np.ndarray | Mapped | Mixed
     held_out: np.ndarray | Mapped
     held_out_offsets: np.ndarray
+    pairs: bool
     tokenizer: Tokenizer
     bytes_per_token: float
     record: dict[str, Any]
@@ -53,10 +55,15 @@ def build(settings: schema.Data, tokenizer: Tokenizer | None = None) -> Corpus:
     if source is None:
         return _prepared(settings, tokenizer)
     make = choose(tokenizers.TOKENIZERS, settings.tokenizer, "config.data.tokenizer")
-    documents = [clean(document) for document in source(settings)]
-    if settings.source != "pairs":
-        documents = [document.replace(sources.UNIT, "") for document in documents]
-    documents = [document for document in documents if document.strip()]
+    pairs = settings.source in sources.PAIRED
+    documents = list(map(clean if pairs else plain, source(settings)))
+    # Half a pair is none.
+    documents = [text for text in documents if all(map(str.strip, units([text])))]
+    if pairs and len(documents) == 1:
+        raise ConfigError(
+            f"config.data.path {settings.path!r} has a single pair, and one is to be "
+            "held out; give more"
+        )
     if not documents:
         raise ConfigError(
             f"config.data.source {settings.source!r} has no text on this machine; "
@@ -72,6 +79,7 @@ def build(settings: schema.Data, tokenizer: Tokenizer | None = None) -> Corpus:
         train=train_tokens,
         held_out=held_out_tokens,
         held_out_offsets=held_out_offsets,
+        pairs=pairs,
         tokenizer=tokenizer,
         bytes_per_token=held_out_bytes / len(held_out_tokens),
         record={
@@ -173,6 +181,7 @@ def _prepared(settings: schema.Data, tokenizer: Tokenizer | None) -> Corpus:
         train=found.train,
         held_out=found.held_out,
         held_out_offsets=shards.offsets(found, "held_out"),
+        pairs="target_field" in request,
         tokenizer=own,
         bytes_per_token=(counts["bytes"] + ends) / counts["tokens"],
         record={
@@ -216,6 +225,7 @@ def _mixture(settings: schema.Data, tokenizer: Tokenizer | None) -> Corpus:
         train=Mixed(names, weights, tuple(part.train for part in found)),
         held_out=Mapped.of(held_out),
         held_out_offsets=np.concatenate(offsets),
+        pairs=all(part.pairs for part in found),
         tokenizer=tokenizer,
         bytes_per_token=held_out_bytes / size,
         record={
@@ -248,6 +258,11 @@ def _describe(settings: schema.Data, documents: Sequence[str]) -> dict[str, Any]
     if settings.source == "markov":
         facts["entropy_rate"] = sources.entropy_rate(settings.markov)
     return facts
+
+
+def plain(text: str) -> str:
+    """`clean` text that is no pair."""
+    return clean(text).replace(sources.UNIT, "")
 
 
 def clean(text: str) -> str:

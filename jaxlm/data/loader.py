@@ -4,7 +4,7 @@ B sequences a batch, T tokens a sequence, S tokens of text behind one of them.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +17,7 @@ from jaxlm.core.config import ConfigError
 from jaxlm.data import objectives
 from jaxlm.data.batches import assemble
 from jaxlm.data.cuts import Pairs, Windows
-from jaxlm.data.mixing import Mixed, Mixture
+from jaxlm.data.mixing import Mixed, Mixture, seed_of
 from jaxlm.data.objectives.task import Example, Task
 from jaxlm.data.packing import Packed
 from jaxlm.data.permutation import permute
@@ -48,8 +48,10 @@ class Loader:
         Raises ConfigError where not one window fits.
         """
         if isinstance(tokens, Mixed):
-            alone = replace(settings, batch=1)
-            loaders = (cls.make(stream, alone, task) for stream in tokens.streams)
+            loaders = []
+            for name, stream in zip(tokens.names, tokens.streams, strict=True):
+                own = replace(settings, batch=1, seed=seed_of(name, settings.seed))
+                loaders.append(cls.make(stream, own, task))
             return Mixture(tokens, tuple(loaders), settings.batch)
         row = objectives.get(task.settings)
         size = row.reads(task) + row.overlap(task)
@@ -83,7 +85,17 @@ class Loader:
 
     def batch_at(self, step: int, rows: slice = slice(None)) -> Batch:
         """The batch of one step, or those `rows` of it that a host has to feed."""
-        examples_B = step * self.batch + np.arange(self.batch, dtype=np.int64)[rows]
+        first = step * self.batch
+        return self.assemble(
+            self.examples(first + np.arange(self.batch, dtype=np.int64)[rows])
+        )
+
+    def assemble(self, examples: Sequence[Example]) -> Batch:
+        """The batch of examples, all full."""
+        return assemble(examples, self.task, full=True)
+
+    def examples(self, examples_B: np.ndarray) -> list[Example]:
+        """Those of the examples from 0 on whose numbers, increasing, are given."""
         epochs_B, places_B = np.divmod(examples_B, self.windows)
         examples: list[Example] = []
         for epoch in np.unique(epochs_B).tolist():
@@ -96,7 +108,7 @@ class Loader:
             for place, number in zip(order_B.tolist(), numbers_B.tolist(), strict=True):
                 seed = self.seed % HELD_OUT, number
                 examples.append(_example(self.cut, place, offset, seed, self.task))
-        return assemble(examples, self.task, full=True)
+        return examples
 
     def offset(self, epoch: int) -> int:
         """Where the first window starts: each place before any again."""
@@ -184,7 +196,8 @@ def _cut(tokens: np.ndarray, task: Task) -> Windows | Pairs | Packed:
         return Pairs(tokens, task.vocabulary.separator)
     if task.settings.documents == "packed":
         return Packed.of(tokens, task.vocabulary.separator, row.reads(task))
-    return Windows(tokens, row.reads(task), row.overlap(task))
+    separator = task.vocabulary.separator
+    return Windows(tokens, row.reads(task), row.overlap(task), separator)
 
 
 def _example(
@@ -199,6 +212,8 @@ def _example(
     random = np.random.default_rng(seed) if row.draws else None
     tokens_S = np.asarray(cut.window(place, offset), np.int32)
     if row.stranger(task):
-        other_S = np.asarray(cut.anywhere(len(tokens_S), random), np.int32)
-        tokens_S = np.concatenate([tokens_S, other_S])
+        other_S = np.asarray(cut.elsewhere(place, offset, random), np.int32)
+        # Both have one length, so that the objective can part them.
+        lacks = [task.vocabulary.separator] * (len(tokens_S) - len(other_S))
+        tokens_S = np.concatenate([tokens_S, other_S, np.array(lacks, np.int32)])
     return row.example(tokens_S, random, task)

@@ -3,6 +3,7 @@
 K sources, M examples a period.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,12 +80,13 @@ class Mixture:
     def batch_at(self, step: int, rows: slice = slice(None)) -> Batch:
         """The batch of one step, or those `rows` of it that a host has to feed."""
         examples_B = step * self.batch + np.arange(self.batch, dtype=np.int64)[rows]
-        places = zip(
-            *(each.tolist() for each in self.schedule.at(examples_B)), strict=True
-        )
-        found = [self.loaders[source].batch_at(rank) for source, rank in places]
-        fields = zip(*found, strict=True)
-        return Batch(*(None if f[0] is None else np.concatenate(f) for f in fields))
+        sources_B, ranks_B = self.schedule.at(examples_B)
+        found = {}
+        for source in np.unique(sources_B).tolist():
+            (places,) = np.nonzero(sources_B == source)
+            made = self.loaders[source].examples(ranks_B[places])
+            found |= zip(places.tolist(), made, strict=True)
+        return self.loaders[0].assemble([found[place] for place in sorted(found)])
 
     def epochs(self, steps: int) -> dict[str, float]:
         """How many times that many steps see each source."""
@@ -101,6 +103,11 @@ class Mixture:
         """The part of each source's rows that is padding."""
         loaders = zip(self.text.names, self.loaders, strict=True)
         return {name: loader.waste for name, loader in loaders}
+
+
+def seed_of(name: str, seed: int) -> int:
+    """The seed of a source, which depends on no other source: 56 bits."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:7])
 
 
 def schedule(weights: Sequence[float]) -> Schedule:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SCAN = 2**24  # tokens looked at together
+from jaxlm.data.cuts import places_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +79,6 @@ class Packed:
         end = pieces[-1][1]
         return np.concatenate([self._read(*span) for span in [*pieces, (end, end + 1)]])
 
-    def anywhere(self, size: int, random: np.random.Generator) -> np.ndarray:
-        """(size,) tokens from a random place."""
-        start = random.integers(len(self.tokens) - size + 1)
-        return self.tokens[start : start + size]
-
     def _read(self, start: int, stop: int) -> np.ndarray:
         """Tokens, with the separators that a text lacks before it and after it."""
         found = self.tokens[max(0, start) : stop]
@@ -127,10 +122,6 @@ def first_fit(
 
 def _documents(tokens: np.ndarray, separator: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the separators before and after each document are, which has a token."""
-    found = [
-        start + np.flatnonzero(tokens[start : start + SCAN] == separator)
-        for start in range(0, len(tokens), SCAN)
-    ]
-    edges = np.concatenate([[-1], *found, [len(tokens)]])
+    edges = np.concatenate([[-1], places_of(separator, tokens), [len(tokens)]])
     some = np.diff(edges) > 1
     return edges[:-1][some], edges[1:][some]

@@ -6,11 +6,11 @@ it reads the earlier text once more, to remember what it has seen and to see tha
 text is the same. Equal requests write equal files, stopped or not.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count, takewhile
+from itertools import compress, count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,18 @@ from jaxlm.core.claims import claim
 from jaxlm.core.config import ConfigError, choose, difference
 from jaxlm.data import corpus, duplicates, readers, shards, tokenizers
 from jaxlm.data.json_files import read_object
-from jaxlm.data.processes import ahead, mapper
-from jaxlm.data.request import Request, examine
+from jaxlm.data.request import (
+    Examined,
+    Request,
+    chunks,
+    examine,
+    read,
+    require_same_text,
+    text_bytes,
+)
+from jaxlm.data.threads import ahead
 
-GROUP = 2**23  # characters encoded between two reports of progress
+GROUP = 2**18  # bytes examined and encoded together: their arrays stay in cache
 BEGUN = "request.json"  # of a preparation that is not finished
 
 
@@ -36,38 +44,29 @@ def prepare(
 ) -> dict[str, Any]:
     """The manifest of the corpus in `out`, which is made as far as it is not there.
 
-    workers: processes that examine, and threads that encode. advance: told how many
-    bytes of text are done since it was last called. Raises ConfigError for a request
+    workers: threads that examine and encode. advance: told how many bytes of text are
+    done since it was last called. Raises ConfigError for a request
     that cannot be, for another request or another text than `out` was begun with, and
     where nothing is left to train on or to hold out.
     """
     choose(tokenizers.TOKENIZERS, request.data.tokenizer, "--tokenizer")
     out = Path(out).expanduser()
     with claim(out, "out"):
-        if not (out / shards.MANIFEST).exists():
-            heavy = request.rules or request.near  # worth handing texts over
-            with mapper(workers if heavy else 1) as map_all:
-                work = _Work(request, out, map_all, workers, advance)
+        if (out / shards.MANIFEST).exists():
+            require_same_text(request, out)
+        else:
+            pool = ThreadPoolExecutor(workers)
+            try:
+                work = _Work(request, out, pool, advance)
                 shards.write_manifest(out, work.run())
+            finally:
+                pool.shutdown(cancel_futures=True)
         manifest = shards.load(out).manifest
         _require_same(out, manifest["request"], request)
         for pattern in ("shard-*.json", BEGUN, "*.partial"):
             for path in out.glob(pattern):  # of use to a stopped preparation alone
                 path.unlink()
     return manifest
-
-
-def chunks(documents: Iterable[str], size: int) -> Iterator[list[str]]:
-    """The documents in lists of at least `size` bytes, the last perhaps of less."""
-    chunk, total = [], 0
-    for document in documents:
-        chunk.append(document)
-        total += _size(document)
-        if total >= size:
-            yield chunk
-            chunk, total = [], 0
-    if chunk:
-        yield chunk
 
 
 class _Work:
@@ -77,12 +76,11 @@ class _Work:
         self,
         request: Request,
         out: Path,
-        map_all: Callable,
-        workers: int,
+        pool: ThreadPoolExecutor,
         advance: Callable[[int], Any],
     ):
         self.request, self.out = request, out
-        self.map_all, self.workers, self.advance = map_all, workers, advance
+        self.pool, self.advance = pool, advance
         paths = (self._path("shard", number, "json") for number in count())
         self.records = list(map(read_object, takewhile(Path.exists, paths)))
         if self.records:
@@ -93,6 +91,7 @@ class _Work:
         saved = [row["tokenizer"] for row in self.records if row["tokenizer"]]
         self.tokenizer = tokenizers.restore(saved[0]) if saved else None
         self.seen = duplicates.Seen(request.near)
+        self.files = readers.sizes(request.source)
         self.examine = partial(examine, limits=request.limits, near=request.near)
 
     def run(self) -> dict[str, Any]:
@@ -108,18 +107,10 @@ class _Work:
                 self.records.append(record)
         return self._manifest()
 
-    def _read(self) -> Iterator[tuple[list[str], str]]:
-        """Each chunk, and the SHA-256 of the text up to its end."""
-        text, request = hashlib.sha256(), self.request
-        documents = map(corpus.clean, readers.documents(request.source, request.field))
-        for chunk in chunks(documents, request.chunk):
-            text.update("\0".join([*chunk, ""]).encode())
-            yield chunk, text.hexdigest()
-
     def _shards(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Each shard's record, and what to write: nothing where it is written."""
         start, before = 0, iter(self.records[:])
-        for number, (chunk, digest) in enumerate(ahead(self._read())):
+        for number, (chunk, digest) in enumerate(ahead(read(self.request))):
             if record := next(before, None):
                 self._require(record["text_sha256"] == digest)
                 self._remember(number, chunk, start)
@@ -134,47 +125,85 @@ class _Work:
         """Sees the documents that a stopped run kept."""
         kept = np.load(self._path("kept", number, "npy")) - start
         texts = [chunk[place] for place in kept.tolist()]
-        for found in self.map_all(partial(self.examine, rules=()), texts):
-            self.seen.reason(found.digest, found.sketch)
-        self.advance(_bytes(chunk))
+        for _, found in self._examined(texts, ()):
+            for one in found:
+                self.seen.reason(one.digest, one.sketch)
+        self.advance(text_bytes(chunk))
 
     def _encode(self, chunk: list[str], start: int) -> tuple[dict, dict]:
         """The record of one shard, and its arrays by the names of their files."""
-        found = self.map_all(partial(self.examine, rules=self.request.rules), chunk)
-        reasons = [
-            one.reason or self.seen.reason(one.digest, one.sketch) for one in found
-        ]
-        kept = [place for place, reason in enumerate(reasons) if reason is None]
-        texts, ids = [chunk[place] for place in kept], []
-        self.advance(_bytes(chunk) - _bytes(texts))
-        record = {
-            "tokenizer": None,
-            "dropped": Counter(filter(None, reasons)),
-            "read": {"documents": len(chunk), "bytes": _bytes(chunk)},
-        }
-        arrays: dict[str, Any] = {"kept.npy": np.array(kept, np.int64) + start}
-        if texts and self.tokenizer is None:
-            make = tokenizers.TOKENIZERS[self.request.data.tokenizer]
-            self.tokenizer = make(texts, self.request.data)
-            record["tokenizer"] = tokenizers.save(self.tokenizer)
-        for group in chunks(texts, GROUP):
-            ids += tokenizers.encode_all(self.tokenizer, group, threads=self.workers)
-            self.advance(_bytes(group))
+        reasons: list[str | None] = []
+        sizes: list[int] = []
+        groups: Iterable[list[str]] = self._keep(chunk, reasons, sizes)
+        record: dict[str, Any] = {"tokenizer": None}
+        if self.tokenizer is None:  # it may learn, from all of the chunk
+            groups = list(groups)
+            if any(groups):
+                make = tokenizers.TOKENIZERS[self.request.data.tokenizer]
+                texts = corpus.units([text for group in groups for text in group])
+                self.tokenizer = make(texts, self.request.data)
+                record["tokenizer"] = tokenizers.save(self.tokenizer)
+        waiting = [self.pool.submit(self._ids, group) for group in groups if group]
+        ids, held_out = [], []
+        for future in waiting:
+            group, mine, held = future.result()
+            ids += mine
+            held_out += held
+            self.advance(text_bytes(group))
         separator = self.tokenizer and corpus.separator_of(self.tokenizer)
         end = np.array([] if separator is None else [separator], np.int32)
-        held_out = [corpus.lot(text) < self.request.data.held_out for text in texts]
-        for part, wanted in (("train", False), ("held_out", True)):
-            here = [place for place, held in enumerate(held_out) if held == wanted]
-            lengths = [0, *(len(ids[place]) + len(end) for place in here)]
+        sides = 2 if self.request.target_field else 1  # encoded each by itself
+        kept = [place for place, reason in enumerate(reasons) if reason is None]
+        held_out, sizes_kept = np.array(held_out, bool), np.array(sizes)[kept]
+        arrays: dict[str, Any] = {"kept.npy": np.array(kept, np.int64) + start}
+        for part, chosen in (("train", ~held_out), ("held_out", held_out)):
+            mine = list(compress(ids, np.repeat(chosen, sides)))
+            lengths = [0, *(len(unit) + len(end) for unit in mine)]
             offsets = np.cumsum(lengths, dtype=np.int64)
-            arrays[f"{part}.bin"] = [one for place in here for one in (ids[place], end)]
+            arrays[f"{part}.bin"] = [one for unit in mine for one in (unit, end)]
             arrays[f"{part}.npy"] = offsets
             record[part] = {
-                "documents": len(here),
-                "bytes": _bytes(texts[place] for place in here),
+                "documents": int(chosen.sum()),
+                "bytes": int(sizes_kept[chosen].sum()),
                 "tokens": int(offsets[-1]),
             }
+        record["dropped"] = Counter(filter(None, reasons))
+        record["read"] = {"documents": len(chunk), "bytes": sum(sizes)}
         return record, arrays
+
+    def _keep(
+        self, chunk: list[str], reasons: list, sizes: list
+    ) -> Iterator[list[str]]:
+        """What is kept, a group at a time; says of each document why not, its bytes."""
+        for group, found in self._examined(chunk, self.request.rules):
+            mine = [
+                one.reason or self.seen.reason(one.digest, one.sketch) for one in found
+            ]
+            reasons += mine
+            sizes += [one.size for one in found]
+            self.advance(
+                sum(one.size for one, why in zip(found, mine, strict=True) if why)
+            )
+            yield [text for text, why in zip(group, mine, strict=True) if why is None]
+
+    def _examined(
+        self, texts: list[str], rules: Sequence[str]
+    ) -> Iterator[tuple[list[str], list[Examined]]]:
+        """Groups of the texts, each with what the threads find, as they find it."""
+        groups = list(chunks(texts, GROUP))
+        return zip(
+            groups,
+            self.pool.map(partial(self.examine, rules=rules), groups),
+            strict=True,
+        )
+
+    def _ids(self, texts: list[str]) -> tuple[list[str], list[np.ndarray], list[bool]]:
+        """The texts, the ids of all their sides, and which are held out."""
+        units = corpus.units(texts)
+        # This is one of many threads already.
+        ids = tokenizers.encode_all(self.tokenizer, units, threads=1)
+        part = self.request.data.held_out
+        return texts, ids, [corpus.lot(text) < part for text in texts]
 
     def _write(self, name: str, number: int, array: Any) -> dict[str, Any]:
         part, kind = name.split(".")
@@ -192,6 +221,7 @@ class _Work:
         manifest = {
             "format": 1,
             "request": self.request.describe(),
+            "files": self.files,
             "text_sha256": self.records[-1]["text_sha256"] if self.records else None,
             "tokenizer": self.tokenizer and tokenizers.save(self.tokenizer),
             "vocab_size": self.tokenizer and self.tokenizer.vocab_size,
@@ -240,12 +270,3 @@ def _require_same(out: Path, old: dict[str, Any], request: Request) -> None:
             f"--out {out} was made with another request ({'; '.join(changed)}); give "
             "the same or another --out"
         )
-
-
-def _bytes(texts: Iterable[str]) -> int:
-    return sum(map(_size, texts))
-
-
-def _size(text: str) -> int:
-    """Bytes of UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())

@@ -62,7 +62,7 @@ def make(
 def _documents(corpus: Corpus) -> np.ndarray:
     """(documents, 2) first tokens and ends, separators left out."""
     spans = np.stack([corpus.held_out_offsets[:-1], corpus.held_out_offsets[1:]], 1)
-    last_D = np.asarray(corpus.held_out[:])[spans[:, 1] - 1]
+    last_D = corpus.held_out[spans[:, 1] - 1]
     spans[:, 1] -= last_D == separator_of(corpus.tokenizer)
     return spans
 

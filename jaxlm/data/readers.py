@@ -1,10 +1,11 @@
 """Documents one at a time, from files of any size and from a `datasets` name."""
 
 import bz2
+import codecs
 import gzip
 import json
 import lzma
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +13,42 @@ from jaxlm.core.config import ConfigError
 from jaxlm.data import prose, sources
 
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+BLOCK = 2**20  # bytes of a text file that are read at one time
 DATASETS = "datasets:"  # a source that is a name on the Hugging Face hub
 
 
-def documents(source: str, field: str) -> Iterator[str]:
+def documents(source: str, field: str, target_field: str = "") -> Iterator[str]:
     """The documents of a source, in an order that does not change.
 
     source: a file, a folder, a glob, `datasets:NAME[:SPLIT]`, 'embedded' or 'stdlib'.
     Of files, .jsonl and .parquet have a document a row, in `field`; any other is text,
     and its name does not matter. .gz, .bz2 and .xz are unpacked. Few text files are
-    cut into pieces, as `sources.files` does. Raises ConfigError for a source that is
-    none of these and where a row or a file cannot be read.
+    cut into pieces, as `sources.files` does. With a `target_field` a row is a pair:
+    both fields, UNIT between them. 'a.b' is the field b of a field a. Raises
+    ConfigError for a source that is none of these and where a row or a file cannot be
+    read.
     """
+    fields = (field, target_field) if target_field else (field,)
+    if source.startswith(DATASETS):
+        yield from _dataset(source, fields)
+        return
+    found = [] if source in BUILT_IN else files(source)
+    texts = [path for path in found if _kind(path) not in ROWS]
+    if target_field and (texts or not found):
+        raise ConfigError(
+            f"--target_field {target_field!r} names a field and "
+            f"{(texts or [source])[0]} has none; give .jsonl or .parquet, or train on "
+            "tab-separated lines with config.data.source 'pairs'"
+        )
     if source in BUILT_IN:
         yield from BUILT_IN[source]()
-        return
-    if source.startswith(DATASETS):
-        yield from _dataset(source, field)
-        return
-    found = files(source)
-    texts = [path for path in found if _kind(path) not in ROWS]
     for path in found:
         if _kind(path) in ROWS:
-            yield from ROWS[_kind(path)](path, field)
+            yield from ROWS[_kind(path)](path, fields)
         elif len(texts) < sources.FEW:
-            yield from sources.pieces(_text(path))
+            yield from _pieces(path)
         else:
-            yield _text(path)
+            yield "".join(_blocks(path))
 
 
 def size(source: str) -> int | None:
@@ -48,6 +58,13 @@ def size(source: str) -> int | None:
     found = files(source)
     plain = all(_kind(path) == path.suffix.lower() not in ROWS for path in found)
     return sum(path.stat().st_size for path in found) if plain else None
+
+
+def sizes(source: str) -> dict[str, int]:
+    """The bytes of each file of a source; none where it has no files, or none left."""
+    if source in BUILT_IN or source.startswith(DATASETS):
+        return {}
+    return {str(path): path.stat().st_size for path in sources.match(source)}
 
 
 def files(source: str) -> list[Path]:
@@ -72,54 +89,86 @@ def _open(path: Path):
     return OPENERS.get(path.suffix.lower(), open)(path, "rb")
 
 
-def _text(path: Path) -> str:
+def _pieces(path: Path) -> Iterator[str]:
+    """The `sources.pieces` of a file that need not fit into memory."""
+    rest = ""
+    for block in _blocks(path):
+        *cut, rest = sources.pieces(rest + block)  # the last may go on
+        yield from cut
+    yield rest
+
+
+def _blocks(path: Path) -> Iterator[str]:
+    """The text of a file, some of it at a time, without a byte order mark."""
+    decoder, read, held = codecs.getincrementaldecoder("utf-8")(), 0, ""
     try:
         with _open(path) as file:
-            text = file.read().decode("utf-8-sig")  # without a byte order mark
-        return text.replace("\r\n", "\n")
+            while data := file.read(BLOCK):
+                waiting = len(decoder.getstate()[0])
+                # The next block may begin with the second half of an end of line.
+                text = held + decoder.decode(data)
+                text = text if read else text.removeprefix("\ufeff")
+                held = "\r" if text.endswith("\r") else ""
+                yield text.removesuffix(held).replace("\r\n", "\n")
+                read += len(data)
+            waiting = len(decoder.getstate()[0])
+            yield held + decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path} is not UTF-8 at byte {error.start}; convert it or leave it out"
+            f"{path} is not UTF-8 at byte {read - waiting + error.start}; convert it "
+            "or leave it out"
         ) from None
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); copy it again") from None
 
 
-def _json_lines(path: Path, field: str) -> Iterator[str]:
+def _json_lines(path: Path, fields: Sequence[str]) -> Iterator[str]:
     try:
         with _open(path) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield _row(line, field, where=f"{path}:{number}")
+                    yield _row(line, fields, where=f"{path}:{number}")
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); copy it again") from None
 
 
-def _row(line: bytes, field: str, *, where: str) -> str:
+def _row(line: bytes, fields: Sequence[str], *, where: str) -> str:
     try:
         row = json.loads(line)
     except ValueError as error:  # a UnicodeDecodeError is one too
         raise ConfigError(f"{where} is not JSON ({error}); mend or delete it") from None
     if not isinstance(row, dict):
         raise ConfigError(f"{where} is JSON but no object; mend or delete it")
-    return _field(row, field, where=where)
+    return _text_of(row, fields, where=where)
+
+
+def _text_of(row: dict[str, Any], fields: Sequence[str], *, where: str) -> str:
+    """What a row has in its field; in two, both texts of a pair."""
+    texts = [_field(row, field, where=where) for field in fields]
+    if len(texts) == 1:
+        return texts[0]
+    return sources.UNIT.join(text.replace(sources.UNIT, "") for text in texts)
 
 
 def _field(row: dict[str, Any], field: str, *, where: str) -> str:
-    if field not in row:
-        raise ConfigError(
-            f"{where} has no field {field!r}; give --field, one of "
-            f"{', '.join(map(str, row))}"
-        )
-    if not isinstance(row[field], str):
-        kind = type(row[field]).__name__
+    """A field's text; 'translation.en' is the field en of translation."""
+    value = row
+    for name in [field] if field in row else field.split("."):
+        if not isinstance(value, dict) or name not in value:
+            raise ConfigError(
+                f"{where} has no field {field!r}; give --field, one of "
+                f"{', '.join(map(str, row))}"
+            )
+        value = value[name]
+    if not isinstance(value, str):
+        kind = type(value).__name__
         raise ConfigError(
             f"{where} has {kind} in field {field!r} and not text; give another --field"
         )
-    return row[field]
+    return value
 
 
-def _parquet(path: Path, field: str) -> Iterator[str]:
+def _parquet(path: Path, fields: Sequence[str]) -> Iterator[str]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -134,30 +183,32 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
         ) from None
     with file:
         names = file.schema_arrow.names
-        if field not in names:
-            raise ConfigError(
-                f"{path} has no column {field!r}; give --field, one of "
-                f"{', '.join(names)}"
-            )
+        columns = [one if one in names else one.split(".")[0] for one in fields]
+        for field, column in zip(fields, columns, strict=True):
+            if column not in names:
+                raise ConfigError(
+                    f"{path} has no column {field!r}; give --field, one of "
+                    f"{', '.join(names)}"
+                )
         number = 0
-        for batch in file.iter_batches(columns=[field]):
-            for value in batch.column(0).to_pylist():
-                yield _field({field: value}, field, where=f"{path}, row {number}")
+        for batch in file.iter_batches(columns=list(dict.fromkeys(columns))):
+            for row in batch.to_pylist():
+                yield _text_of(row, fields, where=f"{path}, row {number}")
                 number += 1
 
 
-def _dataset(source: str, field: str) -> Iterator[str]:
+def _dataset(source: str, fields: Sequence[str]) -> Iterator[str]:
     name, _, split = source.removeprefix(DATASETS).partition(":")
     try:
         import datasets
     except ImportError:
         raise ConfigError(
-            _install(f"--source {source}", "datasets", "datasets")
+            _install(f"--source {source}", "datasets", "'jaxlm[datasets]'")
         ) from None
     try:
         rows = datasets.load_dataset(name, split=split or "train", streaming=True)
         for number, row in enumerate(rows):
-            yield _field(row, field, where=f"{source}, row {number}")
+            yield _text_of(row, fields, where=f"{source}, row {number}")
     except ConfigError:
         raise
     except Exception as error:  # the library raises what its many parts raise

@@ -2,7 +2,8 @@
 
 manifest.json        what it is, counts, and the size and SHA-256 of every file
 train-00000.bin      ids, '<u2' or '<u4', a separator after each document
-train-00000.npy      (documents + 1,) int64: where each document begins and ends
+train-00000.npy      (documents + 1,) int64: where each document begins and ends; of
+                     pairs, each of the two texts
 held_out-00000.bin, held_out-00000.npy, ...
 kept-00000.npy       which documents of the source these are, counted from 0
 """

@@ -88,6 +88,16 @@ def pairs(settings: schema.Data) -> list[str]:
     return found
 
 
+def paragraphs(settings: schema.Data) -> list[str]:
+    """The `embedded` English as pairs: every other paragraph, and the one after it."""
+    found = []
+    for document in prose.english():
+        parts = [part for part in document.split("\n\n") if part.strip()]
+        both = zip(parts[::2], parts[1::2], strict=False)
+        found += [UNIT.join(pair) for pair in both]
+    return found
+
+
 def markov(settings: schema.Data) -> list[str]:
     """One long draw from a random Markov chain, whose `entropy_rate` is known."""
     return [_markov(settings.markov)]
@@ -153,4 +163,6 @@ SOURCES = {
     "files": files,
     "markov": markov,
     "pairs": pairs,
+    "paragraphs": paragraphs,
 }
+PAIRED = ("pairs", "paragraphs")  # of SOURCES, those with a UNIT in each document

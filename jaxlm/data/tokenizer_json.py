@@ -33,6 +33,24 @@ class JsonTokenizer:
         return tokenizer
 
     @functools.cached_property
+    def _plain(self):
+        """The same, to which a special token that is written out is text."""
+        tokenizer = library().Tokenizer.from_str(self._tokenizer.to_str())
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+    @functools.cached_property
+    def _special(self) -> dict[int, str]:
+        """What is no text by id; the unknown stands for text."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        unknown = self.specials.get("unk")
+        return {
+            number: token.content
+            for number, token in added.items()
+            if token.special and number != unknown
+        }
+
+    @functools.cached_property
     def vocab_size(self) -> int:
         """One more than the largest id."""
         return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
@@ -40,17 +58,40 @@ class JsonTokenizer:
     def encode(self, text: str, *, specials: bool = False) -> np.ndarray:
         """(T,) int32 ids; with `specials`, those that the model expects around a text.
 
-        A special token that is written out in the text is read as one.
+        Then a special token that is written out in the text is read as one, too: the
+        text is a prompt and no document.
         """
-        encoding = self._tokenizer.encode(_utf8(text), add_special_tokens=specials)
-        return np.array(encoding.ids, np.int32)
+        if specials:
+            return np.array(self._tokenizer.encode(_utf8(text)).ids, np.int32)
+        return self._text(self._plain.encode(_utf8(text), add_special_tokens=False))
 
     def encode_all(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids of each text as `encode` gives them, by the library's threads."""
-        found = self._tokenizer.encode_batch_fast(
+        found = self._plain.encode_batch_fast(
             [_utf8(text) for text in texts], add_special_tokens=False
         )
-        return [np.array(encoding.ids, np.int32) for encoding in found]
+        return list(map(self._text, found))
+
+    def _text(self, encoding) -> np.ndarray:
+        """The ids of a text; special tokens that the model found are spelled out.
+
+        Unigrams find them, and words between spaces: they are in the vocabulary.
+        """
+        ids, special = np.array(encoding.ids, np.int32), self._special
+        if not np.isin(ids, list(special)).any():
+            return ids
+        spelled: list[int] = []
+        for number in ids.tolist():
+            if number in special:
+                pieces = map(self._tokenizer.model.tokenize, special[number])
+                spelled += [piece.id for found in pieces for piece in found]
+            else:
+                spelled.append(number)
+        return np.array(spelled, np.int32)
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token by its name, '<extra_id_0>' say."""
+        return self._tokenizer.token_to_id(token)
 
     def decode(self, ids) -> str:
         """The text, special tokens in it; ids past the vocabulary become U+FFFD."""

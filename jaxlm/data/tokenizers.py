@@ -46,7 +46,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str, *, specials: bool = False) -> np.ndarray:
         """(T,) int32 ids of a text, which is taken as it stands.
 
-        With `specials`, those are added that the tokenizer's models expect around it.
+        Nothing that is written in it is special. With `specials`, those are added that
+        the tokenizer's models expect around it, and where it is a `JsonTokenizer`,
+        those that are written in it are read.
         """
 
     def decode(self, ids) -> str:
@@ -145,6 +147,8 @@ def encode_all(
     if isinstance(tokenizer, JsonTokenizer):
         return tokenizer.encode_all(texts)
     threads = threads or os.cpu_count() or 1
+    if threads == 1:
+        return [tokenizer.encode(text) for text in texts]
     # Handing over a text costs about as much as encoding a short one: so many at once.
     size = max(1, min(256, len(texts) // (16 * threads)))
     parts = [texts[start : start + size] for start in range(0, len(texts), size)]

@@ -105,8 +105,6 @@ def _sentinels(tokenizer: Tokenizer) -> int:
     if tokenizer.name != "json":
         return 0
     count = 0
-    while tokenizer.encode(f"<extra_id_{count}>").tolist() == [
-        tokenizer.vocab_size - 1 - count
-    ]:
+    while tokenizer.id_of(f"<extra_id_{count}>") == tokenizer.vocab_size - 1 - count:
         count += 1
     return count

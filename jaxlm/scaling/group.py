@@ -53,6 +53,7 @@ class Shape:
             config.evaluation.batches,
         )
         self._held_out = self._place(_stack(held_out))
+        self._bytes_per_token = objectives.bytes_per_token(config.objective, corpus)
 
     @property
     def compiled(self) -> int:
@@ -115,7 +116,7 @@ class Shape:
         trained = []
         for r, run in enumerate(runs):
             sums = jax.tree.map(lambda x, r=r: x[r], sums_R)
-            held_out = summarize(sums, self._corpus.bytes_per_token)
+            held_out = summarize(sums, self._bytes_per_token)
             # A last step may ruin weights whose loss was still a number before it.
             late = None if math.isfinite(held_out.loss) else total
             trained.append(

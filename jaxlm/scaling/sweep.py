@@ -24,6 +24,7 @@ from tqdm import tqdm
 from jaxlm.core import config as configs
 from jaxlm.core import schema
 from jaxlm.core.claims import claim
+from jaxlm.core.sampling import Sampling
 from jaxlm.data import corpus as corpora
 from jaxlm.data import loader, objectives
 from jaxlm.data.corpus import Corpus
@@ -95,7 +96,7 @@ def _trace(config: schema.Experiment, corpus: Corpus) -> None:
     """Refuses what cannot be before anything is compiled or written."""
     config = replace(config, mesh=schema.Mesh(data=1))
     program = steps.build(config, jax.local_devices()[:1])
-    task = objectives.task(config, corpus.tokenizer)
+    task = objectives.task_on(config, corpus)
     batches = loader.Loader.make(corpus.train, config.data, task)
     loader.held_out_batches(corpus.held_out, config.data, task, 1)
     program.trace(batches.batch_at(0), Hyper.of(config))
@@ -202,12 +203,11 @@ def _sample(trained: group.Trained, corpus: Corpus) -> dict[str, Any]:
     run, model = trained.run, trained.run.config.model
     start = corpus.held_out[: min(PROMPT_TOKENS, model.context // 2)]
     prompt = corpus.tokenizer.decode(start)
-    (continuation,) = text.sample(
-        trained.params,
-        model,
-        corpus.tokenizer,
-        prompt,
-        max_new_tokens=model.context - len(corpus.tokenizer.encode(prompt)),
+    settings = Sampling(
+        max_new_tokens=model.context - len(corpus.tokenizer.encode(prompt))
+    )
+    ((continuation,),) = text.sample(
+        trained.params, model, corpus.tokenizer, [prompt], settings
     )
     return {
         "run": run.name,
@@ -215,7 +215,7 @@ def _sample(trained: group.Trained, corpus: Corpus) -> dict[str, Any]:
         "tokens": run.tokens,
         "loss": trained.held_out.loss,
         "prompt": prompt,
-        "text": continuation,
+        "text": continuation.text,
     }
 
 

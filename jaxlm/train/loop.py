@@ -51,7 +51,9 @@ class Setup(NamedTuple):
             self.program.eval_step,
             state.params,
             map(self.place, self.held_out),
-            bytes_per_token=self.corpus.bytes_per_token,
+            bytes_per_token=objectives.bytes_per_token(
+                self.config.objective, self.corpus
+            ),
         )
 
     def place(self, batch: Batch) -> Batch:
@@ -63,14 +65,16 @@ def train(
     config: schema.Experiment,
     workdir: Path,
     *,
+    corpus: Corpus | None = None,
     utilization: Callable[[schema.Model, float], float | None] = lambda *_: None,
 ) -> Evaluation | Stopped:
     """Trains to the last step, from wherever `workdir` is, and evaluates.
 
+    `corpus` is that of `config.data`, for who has built it already.
     `utilization(model, tokens_per_second)` is the model FLOPs utilization to show.
     Raises ConfigError for settings that cannot be, and where the loss diverges.
     """
-    setup = prepare(config)
+    setup = prepare(config, corpus)
     with claim(workdir, "workdir"):
         reading = {
             "epochs": setup.batches.epochs(config.train.steps),
@@ -147,16 +151,16 @@ def run_steps(
     return state, done
 
 
-def prepare(config: schema.Experiment) -> Setup:
-    """Text, batches and program.
+def prepare(config: schema.Experiment, corpus: Corpus | None = None) -> Setup:
+    """Text, built unless it is given, batches and program.
 
     The step is traced, so that whatever cannot be is refused before anything is
     compiled or written.
     """
-    corpus = corpora.build(config.data, starts.tokenizer(config))
+    corpus = corpus or corpora.build(config.data, starts.tokenizer(config))
     config = with_vocabulary(starts.with_vocabulary(config), corpus.tokenizer)
     starts.check(config)
-    program, task = steps.build(config), objectives.task(config, corpus.tokenizer)
+    program, task = steps.build(config), objectives.task_on(config, corpus)
     batches = loader.Loader.make(corpus.train, config.data, task)
     program.trace(batches.batch_at(0), Hyper.of(config))
     return Setup(

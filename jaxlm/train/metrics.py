@@ -75,7 +75,11 @@ class Metrics:
         self._since = time.perf_counter()
 
     def write(self, step: int, row: Mapping[str, Any], kind: str) -> None:
-        """One line of metrics.jsonl, and one TensorBoard point a number."""
+        """One line of metrics.jsonl, and one TensorBoard point a number.
+
+        What is None is in neither.
+        """
+        row = {name: value for name, value in row.items() if value is not None}
         self._file.write(json.dumps({"step": step, "kind": kind, **row}) + "\n")
         self._file.flush()
         for name, value in row.items():

@@ -65,7 +65,7 @@ def evaluate_on(
     batches = loader.held_out_batches(
         corpus.held_out,
         config.data,
-        objectives.task(config, corpus.tokenizer),
+        objectives.task_on(config, corpus),
         config.evaluation.batches,
     )
 
@@ -78,5 +78,5 @@ def evaluate_on(
         eval_step,
         params,
         tqdm(batches, unit="batch", leave=False),
-        bytes_per_token=corpus.bytes_per_token,
+        bytes_per_token=objectives.bytes_per_token(config.objective, corpus),
     )

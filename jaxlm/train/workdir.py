@@ -18,6 +18,10 @@ from jaxlm.core import config as configs
 from jaxlm.core import schema
 from jaxlm.core.config import ConfigError
 
+# The same run may have another patch release of Python, and start from a run that has
+# moved; the hash of the settings has the latter in it.
+UNCOMPARED = ("hash:", "python:", "config.train.start_from:")
+
 
 def write_json(path: Path, value: Any) -> None:
     """Writes the whole file or nothing."""
@@ -43,16 +47,19 @@ def describe(
 ) -> None:
     """Records what this run is; refuses a directory that holds another run.
 
-    `corpus` is JSON-able: the record of the text and its tokenizer.
+    `corpus` is JSON-able: the record of the text and its tokenizer. A run to start from
+    is known by the hash of its settings, for its directory may move.
     """
     values = configs.to_dict(config)
     entry = {"hash": configs.digest(config), "config": values}
+    if config.train.start_from:
+        first = read_json(Path(config.train.start_from) / "config.json")
+        entry["started_from"] = first["hash"]
     for name, new in (("config.json", entry), ("corpus.json", dict(corpus))):
         path = workdir / name
         if path.exists():
             changed = configs.difference(read_json(path), new)
-            # Another patch release of Python with the same text is the same run.
-            changed = [x for x in changed if not x.startswith(("hash:", "python:"))]
+            changed = [x for x in changed if not x.startswith(UNCOMPARED)]
             if changed:
                 raise ConfigError(
                     f"--workdir {workdir} holds another run, whose {name} differs: "

@@ -9,6 +9,7 @@ from jaxlm.core import schema
 from jaxlm.core.checks import require
 from jaxlm.core.config import choose
 from jaxlm.data import vocabulary, words
+from jaxlm.data.corpus import Corpus
 from jaxlm.data.objectives import mixture
 from jaxlm.data.objectives.causal import CAUSAL
 from jaxlm.data.objectives.conditional import CONDITIONAL
@@ -46,6 +47,26 @@ def check(model: schema.Model, settings: schema.Objective) -> None:
     require(line is None, line)
 
 
+def task_on(config: schema.Experiment, corpus: Corpus) -> Task:
+    """The `task` of an experiment in a corpus's ids.
+
+    Raises ConfigError, besides, where the objective reads pairs and the text has none.
+    """
+    data = config.data
+    named = f"source {data.source!r}"
+    if data.mixture:
+        named = f"mixture {tuple(name for name, _ in data.mixture)}"
+    elif data.path:
+        named += f" with path {data.path!r}"
+    require(
+        corpus.pairs or get(config.objective).cut != "pairs",
+        f"config.objective.name {config.objective.name!r} reads pairs and config.data."
+        f"{named} has texts; choose source 'pairs', or one that experiments.prepare "
+        "was given a --target_field for",
+    )
+    return task(config, corpus.tokenizer)
+
+
 def task(config: schema.Experiment, tokenizer: Tokenizer) -> Task:
     """What the objective of an experiment has to know, its vocabulary included.
 
@@ -72,6 +93,14 @@ def task(config: schema.Experiment, tokenizer: Tokenizer) -> Task:
         starts=words.starts(tokenizer) if by_word else None,
         ends=words.sentence_ends(tokenizer) if by_sentence else None,
     )
+
+
+def bytes_per_token(settings: schema.Objective, corpus: Corpus) -> float | None:
+    """Those of the tokens that the loss is of; None where it leaves out any of a text.
+
+    What it asks for may then be the tokens that are easy to guess, or ids of its own.
+    """
+    return corpus.bytes_per_token if get(settings).complete else None
 
 
 def vocabulary_of(config: schema.Experiment, tokenizer: Tokenizer) -> Vocabulary:

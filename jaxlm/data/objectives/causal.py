@@ -12,5 +12,9 @@ def example(tokens_S: np.ndarray, random, task: Task) -> Example:
 
 
 CAUSAL = Objective(
-    example, reads=lambda task: task.context, overlap=lambda task: 1, draws=False
+    example,
+    reads=lambda task: task.context,
+    overlap=lambda task: 1,
+    draws=False,
+    complete=True,
 )

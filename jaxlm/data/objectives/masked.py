@@ -5,6 +5,7 @@ Devlin et al. 2018 (arXiv 1810.04805, section 3.1). S tokens of text, T of a seq
 
 import numpy as np
 
+from jaxlm.data.cuts import longest
 from jaxlm.data.objectives.task import Example, Objective, Task, apart, pair
 
 
@@ -32,18 +33,18 @@ def next_sentence(
 ) -> Example:
     """[CLS] A [SEP] B [SEP]: half of all B follow A, the others come from elsewhere.
 
-    A and B are runs of tokens of one document each, the longest that is here, cut at a
-    random place. A B from elsewhere is as long as what follows A, where there is as
-    much.
+    B is the end of a run of tokens of one document, the longest that is here: of the
+    run that A begins, or of the other. How long it is, is drawn for both alike, from
+    what either could give. Only where nothing can follow A is the label not drawn.
     """
-    own_S, other_S = (_document(tokens, task) for tokens in (tokens_S, others_S))
-    place = random.integers(1, max(len(own_S), 2))
-    first, second = own_S[:place], own_S[place:]
-    label = int(random.integers(2)) if len(second) else 1
-    if label == 1:
-        size = max(len(second), 1)
-        start = random.integers(max(1, len(other_S) - size + 1))
-        second = other_S[start : start + size]
+    own_S, other_S = (
+        tokens[longest(tokens, task.vocabulary.separator)]
+        for tokens in (tokens_S, others_S)
+    )
+    size = int(random.integers(1, max(min(len(own_S), len(other_S)), 2)))
+    label = int(random.integers(2)) if len(own_S) > 1 else 1
+    first = own_S[: max(len(own_S) - size, 1)]
+    second = (own_S, other_S)[label][-size:]
     sep = [task.id("sep")]
     whole_T = np.concatenate([[task.id("cls")], first, sep, second, sep])
     types_T = (np.arange(len(whole_T)) >= len(first) + 2).astype(np.int32)
@@ -98,14 +99,6 @@ def _asked(whole_T: np.ndarray, random: np.random.Generator, task: Task) -> Exam
     weights_T = np.zeros(len(whole_T), np.float32)
     weights_T[chosen] = 1
     return Example(shown_T, whole_T, weights_T)
-
-
-def _document(tokens_S: np.ndarray, task: Task) -> np.ndarray:
-    """The longest run of tokens without a separator."""
-    (ends,) = np.nonzero(tokens_S == task.vocabulary.separator)
-    edges = np.concatenate([[-1], ends, [len(tokens_S)]])
-    longest = np.argmax(np.diff(edges))
-    return tokens_S[edges[longest] + 1 : edges[longest + 1]]
 
 
 def _pairs(task: Task) -> bool:

@@ -77,8 +77,9 @@ class Objective(NamedTuple):
     sentinels(task) -> how many spans an example may have.
     ragged(task) -> whether full examples leave padding that others could see.
     draws: whether it draws random numbers.
-    stranger: whether it is given as many tokens again, from anywhere in the text.
+    stranger: whether it is given as many tokens again, from other documents.
     cut: 'stream' of all documents, or 'pairs' of them.
+    complete: whether it asks for every token of a text, once.
     """
 
     example: Callable[[np.ndarray, np.random.Generator, Task], Example]
@@ -91,6 +92,7 @@ class Objective(NamedTuple):
     draws: bool = True
     stranger: Callable[[Task], bool] = lambda task: False
     cut: str = "stream"
+    complete: bool = False
 
 
 def pair(source_U: np.ndarray, target_T: np.ndarray, task: Task) -> Example:
