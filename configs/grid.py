@@ -11,19 +11,31 @@ right in 25 %. With equal FLOPs a token: --config.grid.equal=flops.
 
     python -m experiments.grid --config=configs/grid.py --workdir=runs/grid
 
+With `:objectives` all eight objectives, of three kinds of model, each for 600 steps and
+without questions: the page has the curve of each beside the entropy of its targets.
+Embedded prose, a paragraph and its next as a pair; three minutes.
+
+    python -m experiments.grid --config=configs/grid.py:objectives \\
+        --workdir=runs/objectives
+
 With `:paper` the models are those of table 1 there: 4.8 billion parameters, and 11.0
 for encoder-decoders, which have as many layers on either side; 168 billion tokens each,
 in steps of 2048 times 626, and a tenth as many to adapt. It optimizes by AdamW, where
-the paper has Adafactor. For GPU nodes, with text prepared as ids:
+the paper has Adafactor, and learns its ids from C4's text, where the paper has T5's.
+For GPU nodes; C4's English files (allenai/c4), named .jsonl.gz, are filtered and
+without duplicates as they are:
 
+    python -m experiments.prepare --source='c4/*.jsonl.gz' --out=data/c4 \\
+        --tokenizer=bpe --tokenizer_size=32000 --held_out=0.01 --filters=none --near=0
     python -m experiments.grid --config=configs/grid.py:paper --workdir=runs/paper \\
-        --config.data.path=prepared --config.mesh.fsdp=8 --config.mesh.data=-1
+        --config.mesh.fsdp=8 --config.mesh.data=-1
 """
 
 from jaxlm.core import schema
 
 KINDS = ("causal_decoder", "prefix_decoder", "encoder_decoder", "encoder")
 OBJECTIVES = ("causal", "prefix", "masked", "span", "ul2")
+ALL = (*OBJECTIVES, "denoise", "conditional", "mixture")
 ADAPT = (
     ("causal_decoder", "causal", "prefix_decoder", "span"),
     ("prefix_decoder", "span", "causal_decoder", "causal"),
@@ -31,9 +43,12 @@ ADAPT = (
 
 
 def get_config(arg: str = ""):
-    if arg not in ("", "paper"):
-        raise ValueError(f"{arg!r} is no size of this grid; give paper, or nothing")
-    return paper() if arg else small()
+    grids = {"": small, "objectives": objectives, "paper": paper}
+    if arg not in grids:
+        raise ValueError(
+            f"{arg!r} is none of these grids; give objectives, paper, or nothing"
+        )
+    return grids[arg]()
 
 
 def small():
@@ -61,6 +76,19 @@ def small():
     return config
 
 
+def objectives():
+    """Everything that there is to learn from."""
+    config = small()
+    config.data.source = "paragraphs"
+    config.objective.mixture = (("prefix", 1.0), ("span", 1.0), ("denoise", 1.0))
+    config.train.steps = 600
+    config.grid.kinds = ("causal_decoder", "encoder_decoder", "encoder")
+    config.grid.objectives = ALL
+    config.grid.adapt = ()
+    config.grid.questions = 0
+    return config
+
+
 def paper():
     """T5's layers as wide as its XXL's, with tied embeddings."""
     config = small()
@@ -78,6 +106,9 @@ def paper():
     config.model.compute = "bfloat16"
     config.model.remat = "full"
     config.data.source = "prepared"
+    config.data.path = "data/c4"
+    config.data.tokenizer = "bpe"
+    config.data.tokenizer_size = 32_000
     config.data.batch = 2048
     config.data.held_out = 0.01
     config.mesh.rules = "fsdp"

@@ -3,6 +3,8 @@
 import csv
 import json
 import runpy
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +16,10 @@ import pytest
 from jaxlm.core import schema
 from jaxlm.core.batch import Batch
 from jaxlm.core.config import ConfigError, from_mapping, override
+from jaxlm.data import corpus as corpora
 from jaxlm.data import objectives
 from jaxlm.data.tokenizers import ByteTokenizer
-from jaxlm.grid import pairs, report, results
+from jaxlm.grid import findings, pairs, report, results
 from jaxlm.grid import run as grids
 from jaxlm.scaling import cost
 from jaxlm.train import loop
@@ -143,7 +146,7 @@ def test_the_papers_runs_trace(pair):
 
 @pytest.mark.parametrize("context", [64, 128, 626])
 def test_every_pair_reads_about_as_many_tokens(context):
-    config = config_of(**{"model.context": context})
+    config = config_of(**{"model.context": context, "grid.questions": 0})
     for pair, cell in models(config).items():
         task = objectives.task(cell.config, BYTES)
         read = sum(objectives.get(cell.config.objective).lengths(task))
@@ -156,6 +159,70 @@ def test_the_papers_lengths_of_span_corruption():
     assert pairs.lengths(settings, 626) == (512, 114)
 
 
+def flags_of(command):
+    """{'--name': 'value'} of a command in a docstring."""
+    words = shlex.split(command.replace("\\\n", " "))
+    return dict(word.split("=", 1) for word in words if word.startswith("--"))
+
+
+def test_the_papers_ids_are_prepared_as_its_config_reads_them():
+    """What `experiments.prepare` is told in the docstring, and config.data."""
+    text = runpy.run_path(str(ROOT / "configs/grid.py"))["__doc__"]
+    (command,) = (
+        block for block in text.split("\n\n") if "experiments.prepare" in block
+    )
+    flags = flags_of(command[: command.index("python -m experiments.grid")])
+    data = config_of("paper").data
+    assert data.source == "prepared" and flags["--out"] == data.path
+    assert flags["--tokenizer"] == data.tokenizer
+    assert int(flags["--tokenizer_size"]) == data.tokenizer_size
+    assert float(flags["--held_out"]) == data.held_out
+
+
+def test_the_papers_ids_hold_those_that_objectives_add():
+    class Large(ByteTokenizer):
+        vocab_size = config_of("paper").data.tokenizer_size
+
+    open_ended = config_of("paper", **{"model.vocab_size": None})
+    needed = pairs.with_vocabulary(open_ended, Large()).model.vocab_size
+    assert Large.vocab_size < needed <= config_of("paper").model.vocab_size
+
+
+def test_the_paper_without_its_ids_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="data/c4 .* experiments.prepare") as error:
+        grids.grid(config_of("paper", **{"mesh.data": 1}), tmp_path / "grid")
+    assert "\n" not in str(error.value) and not (tmp_path / "grid").exists()
+
+
+def test_every_objective_is_on_the_page_of_objectives():
+    trained = {name for _, name in models(config_of("objectives"))}
+    assert trained == set(objectives.OBJECTIVES)
+
+
+def test_a_mixture_suits_what_all_of_its_parts_do():
+    config = config_of("objectives", **{"grid.kinds": KINDS})
+    kinds = {kind for kind, name in models(config) if name == "mixture"}
+    assert kinds == set(KINDS) - {"encoder"}
+    mixture = (("causal", 1.0), ("span", 1.0))
+    config = override(config, {"objective.mixture": mixture})
+    kinds = {kind for kind, name in models(config) if name == "mixture"}
+    assert kinds == {"causal_decoder"}
+
+
+def test_an_objective_that_is_not_in_the_grid_asks_for_no_room():
+    """In 4 tokens there is none for UL2's spans, and causal modeling needs none."""
+    little = {"model.context": 4, "grid.context": 2, "grid.continuation": 2}
+    alone = {"grid.kinds": ("causal_decoder",), "grid.adapt": ()}
+    config = config_of(**little, **alone, **{"grid.objectives": ("causal",)})
+    (cell,) = pairs.pairs(config, BYTES)
+    assert cell.config.model.vocab_size >= BYTES.vocab_size
+    wider = config_of(**little, **alone, **{"grid.objectives": ("ul2",)})
+    (cell,) = pairs.pairs(wider, BYTES)
+    with pytest.raises(ConfigError, match="context 4 has no room"):
+        objectives.task(cell.config, BYTES)
+
+
 @pytest.mark.parametrize(
     "changes, said",
     [
@@ -163,6 +230,15 @@ def test_the_papers_lengths_of_span_corruption():
         ({"grid.objectives": ("next",)}, "config.grid.objectives 'next' is unknown"),
         ({"grid.kinds": ("encoder",), "grid.objectives": ("ul2",)}, "have no pair"),
         ({"model.positions": "learned"}, "config.model.positions 'learned'"),
+        ({"grid.objectives": ("denoise",)}, "questions 500 cannot be .* 'denoise'"),
+        (
+            {"grid.adapt": (("encoder", "masked", "encoder", "mixture"),)},
+            "cannot be asked of a model that learned 'mixture'",
+        ),
+        (
+            {"grid.context": 120, "grid.continuation": 9},
+            "context 120 and .* 9 are 129 tokens, and config.model.context is 128",
+        ),
         ({"grid.adapt": (("encoder", "ul2", "encoder", "masked"),)}, "does not train"),
         (
             {"grid.adapt": (("encoder", "masked", "encoder", "ul2"),)},
@@ -284,35 +360,129 @@ def test_a_grid_may_grow_and_may_not_change(whole, small, tmp_path):
         grids.grid(override(small, {"optimizer.learning_rate": 1e-2}), folder)
 
 
-def test_an_interrupted_grid_goes_on_to_the_same_table(
-    whole, small, tmp_path, monkeypatch
-):
-    """Stopped after the second pair's fourth step, and then run to its end."""
+@pytest.fixture
+def signal_at(monkeypatch):
+    """A function that has a signal come once, at a step of the run that is chosen."""
     real, stops = loop.run_steps, []
 
-    def interrupted(setup, state, start, *rest):
-        *_, stop = rest
-        if setup.config.objective.name == "masked" and not stops:
-            batch_at = setup.batches.batch_at
+    def arrange(chosen, at):
+        def interrupted(setup, state, start, *rest):
+            *_, stop = rest
+            if chosen(setup.config) and not stops:
+                batch_at = setup.batches.batch_at
 
-            class Signalled:
-                tokens_a_step = setup.batches.tokens_a_step
+                class Signalled:
+                    tokens_a_step = setup.batches.tokens_a_step
 
-                def batch_at(self, step):
-                    if step == 3:
-                        stops.append(step)
-                        stop.set()
-                    return batch_at(step)
+                    def batch_at(self, step):
+                        if step == at:
+                            stops.append(step)
+                            stop.set()
+                        return batch_at(step)
 
-            setup = setup._replace(batches=Signalled())
-        return real(setup, state, start, *rest)
+                setup = setup._replace(batches=Signalled())
+            return real(setup, state, start, *rest)
 
-    monkeypatch.setattr(loop, "run_steps", interrupted)
+        monkeypatch.setattr(loop, "run_steps", interrupted)
+        return stops
+
+    return arrange
+
+
+def test_an_interrupted_grid_goes_on_to_the_same_table(
+    whole, small, tmp_path, signal_at
+):
+    """Stopped after the second pair's fourth step, and then run to its end."""
+    stops = signal_at(lambda config: config.objective.name == "masked", 3)
     stopped = grids.grid(small, tmp_path)
     assert stops and stopped.finished == 1
     assert [row["name"] for row in table(tmp_path)] == ["causal_decoder-causal"]
     assert grids.grid(small, tmp_path).finished == 3
     assert table(tmp_path) == table(whole[0])
+
+
+def test_a_grid_that_was_moved_goes_on_to_the_same_table(
+    whole, small, tmp_path, signal_at, monkeypatch
+):
+    """Stopped within the adapted pair, moved, and named from where it now is."""
+    stops = signal_at(lambda config: bool(config.train.start_from), 1)
+    assert grids.grid(small, tmp_path / "here").finished == 2
+    begun = tmp_path / "here/runs/encoder-masked-to-causal_decoder-causal"
+    assert stops and any((begun / "checkpoints").iterdir())
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    monkeypatch.chdir(tmp_path)
+    assert grids.grid(small, Path("there")).finished == 3
+    assert table(tmp_path / "there") == table(whole[0])
+
+
+def test_going_on_from_other_weights_is_one_line(whole, small, tmp_path):
+    """The same settings but for the run to start from, which has other ones."""
+    config = adapted(small, whole[0])
+    loop.train(config, tmp_path / "run")
+    other = str(whole[0] / "runs/causal_decoder-causal")
+    config = override(config, {"train.start_from": other})
+    with pytest.raises(ConfigError, match="config.json differs: started_from") as error:
+        loop.train(config, tmp_path / "run")
+    assert "\n" not in str(error.value)
+
+
+def test_the_text_is_read_once_and_each_run_is_what_it_is_alone(
+    whole, small, tmp_path, monkeypatch
+):
+    cells = pairs.pairs(small, BYTES)
+    alone = loop.train(cells[0].config, tmp_path / "alone")
+    assert float(table(whole[0])[0]["loss"]) == alone.loss
+    real, built = corpora.build, []
+
+    def build(*arguments):
+        built.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(corpora, "build", build)
+    assert grids.grid(small, tmp_path / "grid").finished == 3
+    assert len(built) == 1
+
+
+def test_a_grid_without_questions_has_every_objective_and_its_curve(tmp_path):
+    for name in ("jinja2", "matplotlib"):
+        pytest.importorskip(name, reason="pip install 'jaxlm[show]'")
+    config = config_of(
+        "objectives",
+        **{
+            "model.width": 16,
+            "model.depth": 1,
+            "model.heads": 2,
+            "model.context": 32,
+            "train.steps": 2,
+            "train.log_every": 1,
+            "evaluation.batches": 1,
+            "grid.kinds": ("causal_decoder",),
+            "grid.objectives": ("denoise", "conditional", "mixture"),
+        },
+    )
+    done = grids.grid(config, tmp_path)
+    assert (done.finished, done.refused) == (3, 0)
+    assert {row["accuracy"] for row in table(tmp_path)} == {"nan"}
+    page = report.write(tmp_path).read_text()
+    assert "Questions" not in page and page.count("data:image/png;base64,") == 2
+    drawn = {path.name for path in (tmp_path / "report").glob("*.png")}
+    assert drawn == {"curves.png", "loss.png"}
+    for said in ("denoise", "conditional", "mixture"):
+        assert f"<td>{said}</td>" in page
+
+
+def test_a_page_without_questions_says_how_many_learned_and_how_much():
+    """Losses 2.0 and 3.4 of entropies 3.0 and 3.2: one is below, by 1 nat."""
+    row = {"kind": "encoder_decoder", "objective": "span", "seconds": 2.2}
+    rows = [
+        row | {"loss": 2.0, "entropy": 3.0},
+        row | {"loss": 3.4, "entropy": 3.2, "objective": "ul2"},
+    ]
+    said = findings.margins(rows)
+    assert said.startswith("1 of them predict")
+    both = "1.00 nats (the encoder-decoder with span)"
+    assert f"by {both} to {both}. None took longer than 3 s." in said
+    assert findings.margins(rows[:1]).startswith("All of them predict")
 
 
 def test_the_table_is_right_while_it_is_being_written(tmp_path):

@@ -46,19 +46,21 @@ def pairs(config: Experiment, tokenizer: Tokenizer) -> list[Pair]:
     """Every pair of the grid, kind by kind, and then those that go on from another.
 
     All have the same text, steps, tokens a step and ids: a vocabulary that suffices for
-    any objective. Raises ConfigError for a grid without a pair that can be trained, and
-    for one that adapts what it does not train.
+    any objective. Raises ConfigError for a grid without a pair that can be trained, for
+    one that adapts what it does not train, and for questions that cannot be asked.
     """
     settings = config.grid
     for kind in settings.kinds:
         choose(dict.fromkeys(KINDS, True), kind, "config.grid.kinds")
     for name in settings.objectives:
-        choose(FORMS, name, "config.grid.objectives")
+        choose(objectives.OBJECTIVES, name, "config.grid.objectives")
     if config.model.positions == "learned":
         raise ConfigError(
             "config.model.positions 'learned' are as many as config.model.context, "
             "which differs between pairs; choose 'rope', say"
         )
+    if settings.questions:
+        _check_questions(config)
     config = with_vocabulary(config, tokenizer)
     cells = [
         _pair(config, kind, name)
@@ -75,25 +77,60 @@ def pairs(config: Experiment, tokenizer: Tokenizer) -> list[Pair]:
     return cells + [_adapted(config, *entry, trained) for entry in settings.adapt]
 
 
+def _check_questions(config: Experiment) -> None:
+    settings = config.grid
+    names = {*settings.objectives, *(new for *_, new in settings.adapt)}
+    unasked = sorted(names & objectives.OBJECTIVES.keys() - FORMS.keys())
+    if unasked:
+        raise ConfigError(
+            f"config.grid.questions {settings.questions} cannot be asked of a model "
+            f"that learned {unasked[0]!r}; give 0, or objectives of {', '.join(FORMS)}"
+        )
+    # Relative positions would reach further, and then a model would be asked how it
+    # reads a longer text than any that it learned from, and not what it learned.
+    asked = settings.context + settings.continuation
+    if asked > config.model.context:
+        raise ConfigError(
+            f"config.grid.context {settings.context} and config.grid.continuation "
+            f"{settings.continuation} are {asked} tokens, and config.model.context "
+            f"is {config.model.context}; give fewer, or more context"
+        )
+
+
 def with_vocabulary(config: Experiment, tokenizer: Tokenizer) -> Experiment:
-    """The settings with as many ids as any pair needs, so that all have as many."""
+    """The settings with as many ids as any pair needs, so that all have as many.
+
+    Of pairs that are not in the grid too, for it may grow.
+    """
     if config.model.vocab_size:
         return config
     # Any number of ids serves to see how many there are.
     sized = override(config, {"model.vocab_size": tokenizer.vocab_size})
-    cells = [_pair(sized, kind, name) for kind in KINDS for name in FORMS]
     sizes = [
-        objectives.vocabulary_of(cell.config, tokenizer).size
-        for cell in cells
-        if cell.config
+        _ids(sized, kind, name, tokenizer)
+        for kind in KINDS
+        for name in objectives.OBJECTIVES
     ]
     return override(config, {"model.vocab_size": max(sizes)})
 
 
+def _ids(config: Experiment, kind: str, name: str, tokenizer: Tokenizer) -> int:
+    """How many a pair needs; the tokenizer's alone where it cannot be trained here."""
+    try:
+        cell = _pair(config, kind, name)
+        if cell.config:
+            return objectives.vocabulary_of(cell.config, tokenizer).size
+    except ConfigError:  # no room in this context, say; told where it is in the grid
+        pass
+    return tokenizer.vocab_size
+
+
 def _pair(config: Experiment, kind: str, name: str) -> Pair:
-    reason = unsuited(kind, name)
-    if reason:
-        return Pair(kind, name, None, reason)
+    mixed = [part for part, _ in config.objective.mixture]
+    for part in mixed if name == "mixture" else [name]:
+        reason = unsuited(kind, part)
+        if reason:
+            return Pair(kind, name, None, reason)
     one_way = kind == "causal_decoder"
     settings = replace(
         config.objective, name=name, prefix="causal" if one_way else "bidirectional"
@@ -122,7 +159,7 @@ def _adapted(config, kind, name, new_kind, new_name, trained: dict[str, Pair]) -
             f"{entry} goes on from a pair that this grid does not train; choose one of "
             f"{', '.join(trained)}"
         )
-    for known, given in ((KINDS, new_kind), (FORMS, new_name)):
+    for known, given in ((KINDS, new_kind), (objectives.OBJECTIVES, new_name)):
         choose(dict.fromkeys(known, True), given, "config.grid.adapt")
     second = _pair(config, new_kind, new_name)
     if second.config is None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlm.grid.findings import words
 from jaxlm.pages.figures import INK, SOFT, png, styled
 
 COLOURS = {  # Okabe and Ito's
@@ -13,6 +14,7 @@ COLOURS = {  # Okabe and Ito's
     "encoder_decoder": "#d55e00",
     "encoder": "#009e73",
 }
+DASHES = (0, (4, 3))
 
 
 def accuracy(rows: Sequence[Mapping], kinds: Sequence[str], names: Sequence[str]):
@@ -105,6 +107,7 @@ def curves(
     losses: of each run, (steps, loss in nats a target).
     """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     names = [name for name in names if any(row["objective"] == name for row in rows)]
     columns = min(3, len(names))
@@ -120,7 +123,7 @@ def curves(
             if row["objective"] == name:
                 colour = COLOURS[row["kind"]]
                 (line,) = axes.plot(*losses[row["name"]], color=colour, lw=1.3)
-                axes.axhline(row["entropy"], color=colour, lw=1, ls=(0, (4, 3)))
+                axes.axhline(row["entropy"], color=colour, lw=1, ls=DASHES)
                 handles[words(row["kind"])] = line
     for axes in panels[:, 0]:
         axes.set_ylabel("loss (nats)")
@@ -128,12 +131,14 @@ def curves(
         shown = [axes for axes in panels[:, column] if axes.get_visible()]
         shown[-1].set_xlabel("steps")
         shown[-1].tick_params(labelbottom=True)
+    handles["entropy of targets"] = Line2D([], [], color=SOFT, lw=1, ls=DASHES)
     figure.legend(
-        handles.values(), handles, loc="outside upper left", ncols=len(handles)
+        handles.values(),
+        handles,
+        loc="outside upper left",
+        ncols=len(handles),
+        handlelength=1.6,
+        columnspacing=1.0,
+        fontsize=8,
     )
     return png(figure)
-
-
-def words(kind: str) -> str:
-    """'prefix_decoder' as it is said."""
-    return kind.replace("encoder_decoder", "encoder-decoder").replace("_", " ")

@@ -6,6 +6,7 @@ command is given again.
 
 import time
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from jaxlm.core.config import override
 from jaxlm.data import corpus as corpora
 from jaxlm.data import loader, objectives, questions
 from jaxlm.data.corpus import Corpus
+from jaxlm.data.questions import Questions
 from jaxlm.grid import pairs
 from jaxlm.grid.pairs import Pair
 from jaxlm.grid.results import Results
@@ -30,6 +32,7 @@ from jaxlm.train import workdir as workdirs
 from jaxlm.train.schedules import Hyper
 
 ROWS = 64  # that are read at once to answer questions
+UNASKED = choices.Choices(accuracy=nan, stderr=nan, chance=nan, questions=0)
 
 
 class Summary(NamedTuple):
@@ -51,7 +54,7 @@ def grid(config: schema.Experiment, workdir: Path, *, command: str = "") -> Summ
     corpus = corpora.build(config.data)
     config = pairs.with_vocabulary(config, corpus.tokenizer)
     cells = pairs.pairs(config, corpus.tokenizer)
-    asked = _questions(config, corpus)
+    asked = _questions(config, corpus) if config.grid.questions else None
     for cell in cells:
         if cell.config:
             _trace(cell.config, corpus)
@@ -96,13 +99,14 @@ def _facts(
         "tokenizer": corpus.tokenizer.name,
         "equal": settings.equal,
         "learning_rate": config.optimizer.learning_rate,
+        "model_context": config.model.context,
         "context": settings.context,
         "continuation": settings.continuation,
         "unit": settings.per,
     }
 
 
-def _questions(config: schema.Experiment, corpus: Corpus) -> questions.Questions:
+def _questions(config: schema.Experiment, corpus: Corpus) -> Questions:
     return questions.make(
         corpus,
         config.grid.questions,
@@ -114,7 +118,7 @@ def _questions(config: schema.Experiment, corpus: Corpus) -> questions.Questions
 
 def _trace(config: schema.Experiment, corpus: Corpus) -> None:
     """Refuses what cannot be before anything is compiled or written."""
-    task = objectives.task(config, corpus.tokenizer)
+    task = objectives.task_on(config, corpus)
     batches = loader.Loader.make(corpus.train, config.data, task)
     steps.build(config).trace(batches.batch_at(0), Hyper.of(config))
 
@@ -122,7 +126,7 @@ def _trace(config: schema.Experiment, corpus: Corpus) -> None:
 def _train_all(
     cells: list[Pair],
     corpus: Corpus,
-    asked: questions.Questions,
+    asked: Questions | None,
     workdir: Path,
     results: Results,
 ) -> None:
@@ -137,23 +141,24 @@ def _train_all(
             if row is None:
                 return
             results.add(row, order)
-            bar.set_postfix(accuracy=f"{row['accuracy']:.1%}", refresh=False)
+            bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
             bar.update()
 
 
 def _train(
-    cell: Pair, corpus: Corpus, asked: questions.Questions, workdir: Path
+    cell: Pair, corpus: Corpus, asked: Questions | None, workdir: Path
 ) -> dict[str, Any] | None:
     """The row of one pair; None where a signal came before its last step."""
     began, config, folder = time.perf_counter(), cell.config, workdir / "runs"
     if cell.after:
         config = override(config, {"train.start_from": str(folder / cell.after)})
-    result = loop.train(config, folder / cell.name)
+    result = loop.train(config, folder / cell.name, corpus=corpus)
     if isinstance(result, loop.Stopped):
         return None
-    trained = runs.load(folder / cell.name)
-    found = answer(trained, asked)
-    task = objectives.task(config, corpus.tokenizer)
+    found = UNASKED
+    if asked:
+        found = answer(runs.load(folder / cell.name), asked)
+    task = objectives.task_on(config, corpus)
     held_out = loader.held_out_batches(
         corpus.held_out, config.data, task, config.evaluation.batches
     )
@@ -174,7 +179,7 @@ def _train(
     }
 
 
-def answer(trained: runs.Run, asked: questions.Questions) -> choices.Choices:
+def answer(trained: runs.Run, asked: Questions) -> choices.Choices:
     """How well a run answers, each option's log-likelihood over its length."""
     config, tokenizer = trained.config, trained.tokenizer
     task = objectives.task(config, tokenizer)
