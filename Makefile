@@ -17,7 +17,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than Python 3.11; give make PYTHON=python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hub,prepare,scaling,show,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[constraint,hub,prepare,scaling,show,test]'
 	@touch $@
 
 demo: install

@@ -1,11 +1,13 @@
 """What every program shares: flags, one-line errors, and a warm compilation cache."""
 
+import dataclasses
 import difflib
 import itertools
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -16,8 +18,16 @@ from jaxlm.core.config import ConfigError, field_types, from_mapping
 FLAGS = flags.FLAGS
 
 
-def define_config(default: str | None = None) -> None:
-    """--config=configs/FILE.py[:argument] and its overrides."""
+_kinds: tuple[type, ...] = ()  # of settings that --config may give
+
+
+def define_config(default: str | None = None, *kinds: type) -> None:
+    """--config=configs/FILE.py[:argument] and its overrides, fields of the kinds.
+
+    Without a kind: schema.Experiment. Of several, the first that has the file's fields.
+    """
+    global _kinds
+    _kinds = kinds or (schema.Experiment,)
     config_flags.DEFINE_config_file(
         "config", default, "Settings: a file with get_config(); see configs/."
     )
@@ -45,11 +55,13 @@ def model() -> Path:
     return Path(FLAGS.model).expanduser() if FLAGS.model else workdir()
 
 
-def experiment() -> schema.Experiment:
-    """The settings that --config and its overrides give, checked."""
+def settings() -> Any:
+    """What --config and its overrides give, checked: of the kind that was defined."""
     if FLAGS.config is None:
         raise ConfigError("--config is missing; give --config=configs/FILE.py")
-    return from_mapping(schema.Experiment, FLAGS.config.to_dict())
+    values = FLAGS.config.to_dict()
+    fits = (k for k in _kinds if {*values} <= {f.name for f in dataclasses.fields(k)})
+    return from_mapping(next(fits, _kinds[0]), values)
 
 
 def workdir() -> Path:
@@ -110,7 +122,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _check_config_flags(argv: list[str]) -> None:
     """Names the file or field that is not there, which absl's own words do not."""
-    known = field_types(schema.Experiment)
+    known = {name: k for kind in _kinds for name, k in field_types(kind).items()}
     for flag, following in itertools.zip_longest(argv[1:], argv[2:], fillvalue=""):
         name, equals, value = flag.lstrip("-").partition("=")
         if not flag.startswith("--config"):
@@ -126,7 +138,7 @@ def _check_config_flags(argv: list[str]) -> None:
             close = difflib.get_close_matches(field, known, n=1) or ["GROUP.FIELD"]
             raise ConfigError(
                 f"--{name} is not a field; did you mean --config.{close[0]}? "
-                "jaxlm/core/schema.py lists them"
+                f"{_kinds[0].__module__.replace('.', '/')}.py lists them"
             )
         if field != name and known[field] in (int, float):
             _check_number(name, value, known[field])

@@ -18,7 +18,7 @@ cli.define_workdir("Where results.csv is; a grid that is there already goes on."
 def main() -> int:
     from jaxlm.core.config import ConfigError
 
-    config, workdir = cli.experiment(), cli.workdir()
+    config, workdir = cli.settings(), cli.workdir()
     for name in ("jinja2", "matplotlib"):
         if importlib.util.find_spec(name) is None:
             raise ConfigError(f"{name} is missing; pip install 'jaxlm[show]'")

@@ -24,7 +24,7 @@ CPU_DEVICES = flags.DEFINE_integer(
 
 
 def main() -> int:
-    config, workdir = cli.experiment(), cli.workdir()
+    config, workdir = cli.settings(), cli.workdir()
     cli.compilation_cache()
 
     import jax

@@ -19,10 +19,12 @@ from jaxlm.core.config import (
     to_config_dict,
     to_dict,
 )
+from jaxlm.core.sampling import STRATEGIES
 from jaxlm.data import loader, objectives
 from jaxlm.data.tokenizers import TOKENIZERS, ByteTokenizer
 from jaxlm.grid import run as grids
 from jaxlm.models import transformer
+from jaxlm.quality import run as quality
 from jaxlm.sampling import decode
 from jaxlm.scaling import cost, grid, sweep
 from jaxlm.sharding import mesh
@@ -32,9 +34,12 @@ from jaxlm.train.schedules import Hyper
 
 ROOT = Path(__file__).parent.parent
 TRAIN = ROOT / "configs/benchmarks/train.py"
+OF_EXPERIMENTS = {*(ROOT / "configs").glob("*.py")} - {ROOT / "configs/quality.py"}
+SAMPLING = sorted((ROOT / "configs/sampling").glob("*.py"))
 CASES = [
-    *((path, "") for path in sorted((ROOT / "configs").glob("*.py"))),
+    *((path, "") for path in sorted(OF_EXPERIMENTS)),
     *((TRAIN, size) for size in runpy.run_path(str(TRAIN))["SIZES"]),
+    *((ROOT / "configs/grid.py", name) for name in ("objectives", "paper")),
 ]
 
 
@@ -79,6 +84,21 @@ def test_a_config_loads_traces_and_counts(path, argument):
 def test_a_config_opens_like_an_abstract(path, argument):
     source = path.read_text()
     assert source.startswith('"""') and "python -m experiments." in source
+
+
+@pytest.mark.parametrize("path", SAMPLING, ids=lambda path: path.stem)
+def test_a_config_of_sampling_is_valid_and_says_how_to_call(path):
+    get_config = runpy.run_path(str(path))["get_config"]
+    settings = from_mapping(schema.Sampling, get_config())
+    assert to_dict(settings) != to_dict(schema.Sampling())
+    opening = path.read_text().split('"""')[1]
+    assert "python -m experiments.sample" in opening
+    assert f"--config=configs/sampling/{path.name}" in opening
+
+
+def test_every_strategy_has_a_config():
+    found = {runpy.run_path(str(path))["get_config"]().strategy for path in SAMPLING}
+    assert found == {*STRATEGIES}
 
 
 def test_a_config_dict_comes_back_as_the_same_settings():
@@ -145,7 +165,7 @@ def test_no_field_is_declared_and_never_read(tmp_path, monkeypatch):
     wsd = override(plain, {"schedule.name": "constant_decay"})
     steps.learning_rate(wsd.schedule, 0, Hyper.of(wsd))
     model = override(plain.model, {"vocab_size": 256})
-    decode.check(model, 1, temperature=1.0, max_new_tokens=1)
+    decode.check(model, 1, 1)
     ids = jax.ShapeDtypeStruct((2, 16), "int32")
     for changes in (
         {"positions": "learned", "attention_dropout": 0.1, "residual_dropout": 0.1},
@@ -165,6 +185,9 @@ def test_no_field_is_declared_and_never_read(tmp_path, monkeypatch):
             batch,
             key,
         )
+    compared = {"prompts": 20, "prompt_tokens": 4, "new_tokens": 4}
+    run = tmp_path / "run"
+    quality.compare(schema.Quality(**compared), run, run, tmp_path / "quality")
     mesh.make(plain.mesh)
     for changes in (
         {"objective.name": "masked", "model.architecture": "encoder"},

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+from jax.sharding import AxisType
 
 from jaxlm.core.batch import Batch
 from jaxlm.core.config import ConfigError
+from jaxlm.core.sampling import Sampling
+from jaxlm.layers import cache as caches
 from jaxlm.models import transformer
-from jaxlm.sampling import decode, filters, text
-
-KEY = jax.random.key(7)
+from jaxlm.sampling import decode, strategies
+from jaxlm.sharding import rules
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +31,13 @@ def last_logits(forward, params, config, ids_BT):
     return np.asarray(forward(params, config, Batch(ids_BT, None, None))[0][:, -1])
 
 
-def test_temperature_zero_leaves_the_most_likely_token_alone():
-    logits = jnp.array([[1.0, 3.0, 2.0], [0.0, -1.0, -1.0]])
-    found = scipy.special.softmax(filters.temperature(logits, 0.0), axis=-1)
-    np.testing.assert_array_equal(found, [[0, 1, 0], [1, 0, 0]])
-
-
-def test_of_equally_likely_tokens_temperature_zero_leaves_the_first():
-    logits = jnp.array([[2.0, 5.0, 5.0, 5.0]])
-    found = scipy.special.softmax(filters.temperature(logits, 0.0), axis=-1)
-    np.testing.assert_array_equal(found, [[0, 1, 0, 0]])
-
-
-@pytest.mark.parametrize("value", [0.5, 1.0, 2.0])
-def test_temperature_divides_log_odds(value):
-    logits = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
-    p, q = (
-        scipy.special.softmax(x, axis=-1)
-        for x in (logits, np.asarray(filters.temperature(logits, value)))
-    )
-    np.testing.assert_allclose(
-        np.log(q[:, 1:] / q[:, :1]), np.log(p[:, 1:] / p[:, :1]) / value, rtol=1e-4
-    )
+def generate(params, config, ids, *, new=8, **settings):
+    """Continuations of prompts of one length: (prompts x samples, new)."""
+    if settings.get("temperature") is not None:
+        settings["filters"] = (("temperature", settings.pop("temperature")),)
+    wanted = Sampling(max_new_tokens=new, **settings)
+    found = strategies.generate(params, config, list(ids), wanted)
+    return np.stack([row.ids for group in found for row in group])
 
 
 @pytest.mark.parametrize("positions", ["learned", "none", "rope"])
@@ -60,7 +47,7 @@ def test_greedy_text_is_the_argmax_of_the_forward_pass_again_and_again(
     config = tiny(positions=positions)
     params = random_params(config)
     ids = tokens(3, 4)
-    found = decode.generate(params, config, ids, KEY, temperature=0.0, max_new_tokens=8)
+    found = generate(params, config, ids, strategy="greedy")
     assert found.shape == (3, 8)
     for _ in range(8):
         # Padded to one length, so that one compiled function serves: a token does not
@@ -74,38 +61,36 @@ def test_greedy_text_is_the_argmax_of_the_forward_pass_again_and_again(
 
 
 def test_a_rows_text_does_not_depend_on_the_other_rows(params, config, tokens):
-    def draw(ids):
-        return np.asarray(
-            decode.generate(params, config, ids, KEY, temperature=1.0, max_new_tokens=8)
-        )
-
+    """Nor on their number, their lengths, or the room that they need."""
     ids = tokens(4, 4)
-    whole = draw(ids)
-    np.testing.assert_array_equal(draw(ids[:1]), whole[:1])
-    others = ids.copy()
-    others[[0, 2, 3]] = (ids[[0, 2, 3]] + 1) % 17
-    changed = draw(others)
-    np.testing.assert_array_equal(changed[1], whole[1])
-    assert (changed[[0, 2, 3]] != whole[[0, 2, 3]]).any()
+    whole = generate(params, config, ids, temperature=1.0)
+    np.testing.assert_array_equal(
+        generate(params, config, ids[:1], temperature=1.0), whole[:1]
+    )
+    others = [[3], *ids[1:2], [1, 2], [4, 5, 6, 7]]
+    settings = Sampling(filters=(("temperature", 1.0),), max_new_tokens=8)
+    changed = strategies.generate(params, config, others, settings)
+    np.testing.assert_array_equal(changed[1][0].ids, whole[1])
+    assert (changed[3][0].ids != whole[3]).any()
 
 
-def test_the_same_key_draws_the_same_text_and_another_key_another(
+def test_the_same_seed_draws_the_same_text_and_another_seed_another(
     params, config, tokens
 ):
     first, again, other = (
-        decode.generate(
-            params, config, tokens(4, 4), key, temperature=1.0, max_new_tokens=8
-        )
-        for key in (KEY, KEY, jax.random.key(8))
+        generate(params, config, tokens(4, 4), temperature=1.0, seed=seed)
+        for seed in (7, 7, 8)
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-def test_rows_with_the_same_prompt_draw_apart(params, config, tokens):
-    ids = np.tile(tokens(1, 4), (16, 1))
-    found = decode.generate(params, config, ids, KEY, temperature=1.0, max_new_tokens=8)
-    assert len(np.unique(found, axis=0)) == 16
+def test_samples_of_one_prompt_draw_apart_and_more_change_none(params, config, tokens):
+    ids = tokens(2, 4)
+    found = generate(params, config, ids, temperature=1.0, samples=16)
+    assert len(np.unique(found[:16], axis=0)) == 16
+    fewer = generate(params, config, ids[1:], temperature=1.0, samples=3)
+    np.testing.assert_array_equal(fewer, found[16:19])
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
@@ -118,15 +103,8 @@ def test_draws_have_the_models_probabilities(forward, tiny, random_params, tempe
     config = tiny(vocab_size=5, positions="rope")
     params, prompt = random_params(config), np.array([3, 1, 4], np.int32)
     rows = 20_000
-    pairs = np.asarray(
-        decode.generate(
-            params,
-            config,
-            np.tile(prompt, (rows, 1)),
-            KEY,
-            temperature=temperature,
-            max_new_tokens=2,
-        )
+    pairs = generate(
+        params, config, prompt[None], new=2, temperature=temperature, samples=rows
     )
 
     def soft(logits):
@@ -148,41 +126,52 @@ def test_draws_have_the_models_probabilities(forward, tiny, random_params, tempe
     assert scipy.stats.chi2.sf(statistic, len(expected) - 1) > 1e-3
 
 
-def test_another_temperature_or_key_does_not_compile_again(params, config, tokens):
-    ids = tokens(4, 4)
+def test_another_temperature_seed_or_length_does_not_compile_again(params, config):
+    def run(length, new, **settings):
+        generate(params, config, [np.arange(length)], new=new, **settings)
 
-    def run(**k):
-        return decode.generate(params, config, ids, max_new_tokens=8, **k)
+    run(3, 4, temperature=0.5)
+    compiled = decode.start._cache_size(), decode.advance._cache_size()
+    for length, new in ((1, 1), (2, 10), (4, 8), (9, 3)):
+        run(length, new, temperature=0.0, seed=length)
+    assert (decode.start._cache_size(), decode.advance._cache_size()) == compiled
 
-    run(key=KEY, temperature=0.5)
-    compiled = decode.generate._cache_size()
-    run(key=jax.random.key(3), temperature=0.0)
-    run(key=jax.random.key(4), temperature=1.3)
-    assert decode.generate._cache_size() == compiled
+
+def test_a_longer_text_compiles_once_a_bucket(tiny, random_params):
+    config = tiny(positions="rope", context=256)
+    params = jax.tree.map(jnp.asarray, random_params(config))
+    before = decode.advance._cache_size()
+    for length in range(2, 120, 13):
+        generate(params, config, [np.arange(length) % 7], new=100, strategy="greedy")
+    rooms = {decode.room(length + 100, 256) for length in range(2, 120, 13)}
+    assert decode.advance._cache_size() - before == len(rooms) == 3
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(1, 32), (32, 32), (33, 48), (49, 64), (65, 96), (97, 100)]
+)
+def test_rooms_are_powers_of_two_and_halves_between_up_to_the_context(length, expected):
+    assert decode.room(length, 100) == expected
 
 
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
         (
-            dict(prompt_length=4, temperature=-0.5, max_new_tokens=1),
-            "--temperature -0.5 is negative or no number; give 0 or more",
-        ),
-        (
-            dict(prompt_length=4, temperature=1, max_new_tokens=0),
+            dict(prompt_length=4, max_new_tokens=0),
             "--max_new_tokens 0 is below 1; give more",
         ),
         (
-            dict(prompt_length=0, temperature=1, max_new_tokens=1),
+            dict(prompt_length=0, max_new_tokens=1),
             "--prompt '' has no tokens; give at least one character",
         ),
         (
-            dict(prompt_length=4, temperature=1, max_new_tokens=9),
+            dict(prompt_length=4, max_new_tokens=9),
             "--max_new_tokens 9 after a prompt of 4 tokens exceeds the context of 12; "
             "give at most 8, or a shorter prompt",
         ),
         (
-            dict(prompt_length=30, temperature=1, max_new_tokens=1),
+            dict(prompt_length=30, max_new_tokens=1),
             "--max_new_tokens 1 after a prompt of 30 tokens exceeds the context of 12; "
             "give at most 0, or a shorter prompt",
         ),
@@ -195,117 +184,31 @@ def test_an_impossible_request_is_one_line_with_the_remedy(config, request_, mes
 
 
 def test_a_request_that_just_fits_is_possible(config):
-    decode.check(config, 4, temperature=0, max_new_tokens=8)
+    decode.check(config, 4, 8)
 
 
-class Letters:
-    """Token i is the letter i; `ends` is the id that ends a text."""
-
-    def __init__(self, ends=None):
-        self.specials = {} if ends is None else {"eos": ends}
-
-    def encode(self, string, *, specials=False):
-        return [ord(letter) - ord("a") for letter in string]
-
-    def decode(self, ids):
-        return "".join(chr(ord("a") + int(i)) for i in ids)
-
-
-def test_samples_continue_the_prompt_and_leave_it_out(params, config):
-    def draw(**options):
-        return text.sample(
-            params, config, Letters(), "abcd", max_new_tokens=8, **options
-        )
-
-    found = draw(samples=3, temperature=1.0)
-    assert [len(sample) for sample in found] == [8, 8, 8]
-    assert len(set(found)) == 3
-    assert draw(samples=3, temperature=1.0) == found
-    assert draw(samples=3, temperature=1.0, seed=1) != found
-    expected = decode.generate(
-        params, config, np.array([[0, 1, 2, 3]]), KEY, temperature=0.0, max_new_tokens=8
-    )
-    assert draw(samples=2, temperature=0.0) == 2 * [Letters().decode(expected[0])]
-
-
-def test_a_text_ends_before_the_token_that_ends_texts(params, config):
-    def draw(ends):
-        return text.sample(
-            params, config, Letters(ends), "abcd", max_new_tokens=8, temperature=0.0
-        )[0]
-
-    whole = draw(None)
-    assert len(whole) == 8
-    for place in range(8):
-        end = ord(whole[place]) - ord("a")
-        assert draw(end) == whole[: whole.index(whole[place])]
-
-
-class Spaced(Letters):
-    """Drops the space with which a text begins, as SentencePiece does."""
-
-    def encode(self, string, *, specials=False):
-        return super().encode(string)
-
-    def decode(self, ids):
-        words = (" " + chr(ord("a") + int(i)) for i in ids)
-        return "".join(words).removeprefix(" ")
-
-
-def test_a_continuation_keeps_the_space_that_it_begins_with():
-    assert Spaced().decode([2, 3]) == "c d"
-    assert text.continuation(Spaced(), [0, 1], [2, 3]) == " c d"
-
-
-def test_an_encoder_decoder_reads_the_prompt_with_its_encoder(
-    tiny, random_params, tokens
+@pytest.mark.parametrize("kind", ["compute", "int8"])
+def test_a_cache_is_cut_like_the_heads_and_the_text_is_the_same(
+    tiny, random_params, tokens, kind
 ):
-    """Greedy text is the argmax of the forward pass, whose decoder begins with `start`.
-
-    And another prompt gives another text.
-    """
-    config = tiny(architecture="encoder_decoder", positions="buckets", head="untied")
-    params = random_params(config)
-    found = []
-    for prompt in ("abcdef", "nmlkpo"):
-        texts = text.sample(
-            params,
-            config,
-            Letters(),
-            prompt,
-            start=3,
-            samples=2,
-            temperature=0.0,
-            max_new_tokens=6,
-        )
-        source, ids = Letters().encode(prompt), [3]
-        for _ in range(6):
-            batch = Batch(
-                np.array([ids]), None, None, encoder_inputs=np.array([source])
-            )
-            logits, _ = transformer.forward(
-                jax.tree.map(jnp.asarray, params), config, batch
-            )
-            ids.append(int(logits[0, -1].argmax()))
-        assert texts == 2 * [Letters().decode(ids[1:])]
-        found.append(texts[0])
-    assert found[0] != found[1]
-
-
-def test_an_encoder_decoder_without_a_start_says_so(tiny):
-    config = tiny(architecture="encoder_decoder")
-    with pytest.raises(ConfigError, match="begins with a token of its own"):
-        text.sample(None, config, Letters(), "abc")
-
-
-@pytest.mark.parametrize(
-    "changes", [{"architecture": "encoder"}, {"head": "none"}], ids=str
-)
-def test_a_model_that_does_not_decode_says_so(tiny, changes):
-    with pytest.raises(ConfigError, match="does not continue a text; choose a model"):
-        text.sample(None, tiny(**changes), Letters(), "abc", max_new_tokens=2)
-
-
-def test_an_impossible_request_for_text_is_refused_before_anything_runs(config):
-    with pytest.raises(ConfigError, match="--max_new_tokens 64 .* at most 9"):
-        text.sample(None, config, Letters(), "abc", max_new_tokens=64)
+    """Over four devices, each with one of four key heads, or each with all."""
+    config = tiny(positions="rope", kv_heads=4)
+    mesh = jax.make_mesh((4,), ("tensor",), axis_types=(AxisType.Auto,))
+    spec = transformer.spec(config)
+    by_head = {"heads": "tensor", "kv_heads": "tensor"}
+    places = rules.param_shardings(spec, mesh, by_head)
+    whole = jax.tree.map(jnp.asarray, random_params(config))
+    cut = jax.tree.map(jax.device_put, whole, places)
+    prompts = decode.prompts(config, list(tokens(2, 4)), decode.keys([0, 1]))
+    state = decode.start(
+        cut, config, prompts, capacity=16, kind=kind, heads=caches.heads_of(cut)
+    )
+    for array in jax.tree.leaves((state.cache.k, state.cache.v)):
+        assert array.sharding.shard_shape(array.shape)[2] == 1
+        assert array.shape[2] == 4
+    settings = dict(strategy="greedy", cache=kind)
+    np.testing.assert_array_equal(
+        generate(cut, config, tokens(2, 4), **settings),
+        generate(whole, config, tokens(2, 4), **settings),
+    )
+    assert caches.heads_of(whole) is None

@@ -7,14 +7,18 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
+import scipy.special
 
 from jaxlm.core import params as specs
 from jaxlm.core import schema
 from jaxlm.core.batch import Batch
 from jaxlm.core.config import ConfigError, from_mapping
+from jaxlm.core.sampling import Sampling
 from jaxlm.data.objectives import suits
 from jaxlm.models import families, transformer
+from jaxlm.sampling import strategies
 
 ROOT = Path(__file__).parent.parent
 CONFIG = runpy.run_path(str(ROOT / "configs/families.py"))
@@ -177,6 +181,45 @@ def test_a_small_sibling_of_each_family_gives_its_logits(family):
     y, _ = jax.eval_shape(lambda p, b: function(p, model, b), abstract, batch)
     assert y.shape == (2, 7, model.width if headless else model.vocab_size)
     assert y.dtype == "float32"
+
+
+def decoders():
+    found = {
+        name: next(iter(rows.values())) for name, rows in families.FAMILIES.items()
+    }
+    return [name for name, model in found.items() if model.architecture != "encoder"]
+
+
+@pytest.mark.parametrize(
+    ("family", "cache"),
+    [
+        *((family, "compute") for family in decoders()),
+        ("llama", "int8"),
+        ("t5", "int8"),
+    ],
+)
+def test_each_family_decodes_from_a_cache_as_it_reads_whole_texts(
+    forward, random_params, tokens, family, cache
+):
+    """Prompts of unequal lengths; the log-probability of every token that was drawn."""
+    model = small(next(iter(families.FAMILIES[family].values())))
+    params, ids = random_params(model), tokens(2, 5, vocab_size=31)
+    prompts, sources = [ids[0], ids[1, :2]], None
+    if model.architecture == "encoder_decoder":
+        sources = [tokens(1, 6, vocab_size=31)[0], tokens(1, 3, vocab_size=31)[0]]
+    settings = Sampling(max_new_tokens=8, filters=(), logprobs=0, cache=cache)
+    found = strategies.generate(params, model, prompts, settings, sources=sources)
+    for at, (prompt, (row,)) in enumerate(zip(prompts, found, strict=True)):
+        whole = np.concatenate([prompt, row.ids])
+        batch = Batch(np.pad(whole, (0, 13 - len(whole)))[None], None, None)
+        if sources:
+            batch = batch._replace(encoder_inputs=sources[at][None])
+        logits = np.float64(forward(params, model, batch)[0])[0]
+        logprobs = logits - scipy.special.logsumexp(logits, axis=-1, keepdims=True)
+        places = np.arange(len(prompt) - 1, len(whole) - 1)
+        expected = logprobs[places, row.ids]
+        room = 1e-4 if cache == "compute" else 0.1
+        np.testing.assert_allclose(row.logprobs, expected, atol=room)
 
 
 def test_an_unknown_name_is_answered_with_the_names():

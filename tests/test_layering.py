@@ -14,6 +14,7 @@ FLOORS = {
     "pages": 1,
     "models": 2,
     "data": 2,
+    "quant": 2,
     "sharding": 2,
     "train": 3,
     "sampling": 3,
@@ -21,6 +22,7 @@ FLOORS = {
     "hub": 4,
     "show": 4,
     "grid": 5,
+    "quality": 5,
 }
 FILES = sorted((ROOT / "jaxlm").rglob("*.py"))
 

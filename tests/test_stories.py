@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 from jaxlm import hub
-from jaxlm.sampling import decode
+from jaxlm.core.sampling import Sampling
+from jaxlm.sampling import strategies
 
 FOLDER = Path(__file__).parent.parent.parent / "shared/data/models/stories260k"
 CHECKPOINT = FOLDER / "stories260K.bin"
@@ -94,15 +94,9 @@ def test_logits_equal_llama2c(stories):
 def test_stories260k_tells_its_story(stories):
     """Greedy from the beginning-of-text token, as `run stories260K.bin -t 0` prints."""
     begin = stories.tokenizer.specials["bos"]
-    tokens = decode.generate(
-        stories.params,
-        stories.config,
-        np.array([[begin]], np.int32),
-        jax.random.key(0),
-        temperature=0.0,
-        max_new_tokens=40,
-    )
-    tokens = np.asarray(tokens)[0]
+    settings = Sampling(strategy="greedy", max_new_tokens=40)
+    ((row,),) = strategies.generate(stories.params, stories.config, [[begin]], settings)
+    tokens = row.ids
     text = stories.tokenizer.decode(tokens).strip()
     assert text.startswith("Once upon a time, there was a little girl named Lily.")
     weights, told = read(CHECKPOINT), [begin]

@@ -12,6 +12,7 @@ import pytest
 from jaxlm.core import schema
 from jaxlm.core.config import override
 from jaxlm.core.params import count
+from jaxlm.core.sampling import Sampling
 from jaxlm.data import corpus, loader, objectives
 from jaxlm.models import transformer
 from jaxlm.sampling import text
@@ -89,14 +90,14 @@ def test_training_approaches_the_entropy_of_the_source_and_never_beats_it(
 def test_a_trained_run_speaks_in_its_own_alphabet(trained, chain):
     loaded = run.load(trained[0])
     prompt = chain.tokenizer.decode(chain.held_out[:4])
-    drawn = text.sample(
+    (texts,) = text.sample(
         loaded.params,
         loaded.config.model,
         loaded.tokenizer,
-        prompt,
-        samples=2,
-        max_new_tokens=28,
+        [prompt],
+        Sampling(samples=2, max_new_tokens=28),
     )
+    drawn = [one.text for one in texts]
     assert len(drawn) == 2 and all(len(one) == 28 for one in drawn)
     assert set("".join(drawn)) <= set(chain.tokenizer.decode(range(8)))
 

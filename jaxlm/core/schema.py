@@ -17,8 +17,10 @@ from jaxlm.core.checks import (
     require_positive,
     require_within,
 )
-from jaxlm.core.config import to_config_dict
+from jaxlm.core.config import choose, to_config_dict
 from jaxlm.core.objective import Objective
+from jaxlm.core.quality import Quality as Quality
+from jaxlm.core.sampling import Sampling as Sampling
 
 INT32 = 2**31 - 1  # what a traced integer holds
 
@@ -42,7 +44,8 @@ class Markov:
 class Data:
     """From text to batches."""
 
-    source: str = "embedded"  # embedded, stdlib, files, markov, prepared
+    # embedded, stdlib, files, markov, pairs, paragraphs, prepared
+    source: str = "embedded"
     path: str = ""  # for files: a path or a glob; for prepared: a directory
     # Of several, in place of one: (source or source:path, weight) of each.
     mixture: tuple[tuple[str, float], ...] = ()
@@ -202,12 +205,12 @@ class Grid:
     """
 
     kinds: tuple[str, ...] = ()  # causal_decoder, prefix_decoder, encoder_decoder, ...
-    objectives: tuple[str, ...] = ()  # causal, prefix, masked, span, ul2
+    objectives: tuple[str, ...] = ()  # causal, prefix, masked, span, ul2, ...
     equal: str = "params"  # params, flops (a token), depth (of each side)
     # (kind, objective, kind, objective): trained as the first pair, then as the second.
     adapt: tuple[tuple[str, str, str, str], ...] = ()
     adapt_steps: int = 100  # of the second pair
-    questions: int = 500  # of held-out text, for each trained model
+    questions: int = 500  # of held-out text, for each trained model; 0 for none
     options: int = 4  # continuations to choose among, one of them true
     context: int = 64  # tokens before them
     continuation: int = 16  # tokens of each
@@ -216,7 +219,8 @@ class Grid:
     def __post_init__(self):
         require_one_of("grid", self, "equal", "params", "flops", "depth")
         require_one_of("grid", self, "per", "tokens", "bytes")
-        require_positive("grid", self, "adapt_steps", "questions")
+        require_positive("grid", self, "adapt_steps")
+        require_no_negative("grid", self, "questions")
         require_positive("grid", self, "context", "continuation")
         require_within("grid", self, "options", 2, 2**20)
 
@@ -246,6 +250,39 @@ class Experiment:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """What `experiments.benchmark` times of a model that continues texts."""
+
+    model: Model = field(default_factory=Model)
+    batches: tuple[int, ...] = (1, 16)  # texts at once
+    prompt_tokens: int = 16
+    new_tokens: int = 128
+    first_prompt: int = 512  # tokens read for the time to the first token
+    weights: tuple[str, ...] = ("own", "int8")  # own: in the compute type
+
+    def __post_init__(self):
+        require_positive("decoding", self, "prompt_tokens", "new_tokens")
+        require_positive("decoding", self, "first_prompt")
+        for kind in self.weights:
+            choose({"own": 0, "int8": 0}, kind, "config.weights")
+
+
 def defaults():
     """Every setting at its default, as the ConfigDict that a config file fills in."""
     return to_config_dict(Experiment())
+
+
+def decoding_defaults():
+    """Every setting of a decoding benchmark at its default."""
+    return to_config_dict(Decoding())
+
+
+def sampling_defaults():
+    """Every setting of sampling at its default, for a file of configs/sampling."""
+    return to_config_dict(Sampling())
+
+
+def quality_defaults():
+    """Every setting of a comparison of strategies, for configs/quality.py."""
+    return to_config_dict(Quality())

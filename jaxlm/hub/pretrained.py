@@ -36,13 +36,15 @@ class Pretrained(NamedTuple):
     """A model with its weights.
 
     tokenizer: None where the file brings none. start: the id that a decoder with an
-    encoder begins with, where the file says it.
+    encoder begins with, where the file says it. prefix: whether a prompt's tokens see
+    one another both ways, as a run's objective has it.
     """
 
     config: Model
     params: Any
     tokenizer: Any
     start: int | None = None
+    prefix: bool = False
 
 
 def load(
@@ -169,7 +171,8 @@ def _load_run(path: Path, dtype, mesh, rules: str) -> Pretrained:
     start = None
     if model.architecture == "encoder_decoder":
         start = objectives.vocabulary_of(trained.config, trained.tokenizer).start
-    return Pretrained(model, params, trained.tokenizer, start)
+    prefix = trained.config.objective.name == "prefix"
+    return Pretrained(model, params, trained.tokenizer, start, prefix)
 
 
 def _equal(tensors: Tensors, one: str, other: str) -> bool:

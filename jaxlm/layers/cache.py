@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxlm.core.architecture import Model
 from jaxlm.core.config import ConfigError
@@ -120,4 +121,23 @@ def take_rows(cache: Cache, rows: jax.Array) -> Cache:
         segments_BC=cache.segments_BC[rows],
         positions_BC=cache.positions_BC[rows],
         encoder_segments_BU=None if seen_BU is None else seen_BU[rows],
+    )
+
+
+def heads_of(params: dict) -> tuple[Mesh, str] | None:
+    """The mesh and the axis over which key heads are cut; None where they are whole."""
+    keys = jax.tree.leaves(params["blocks"]["attention"]["k"])[0]
+    where = getattr(keys, "sharding", None)
+    if not isinstance(where, NamedSharding):
+        return None
+    _, _, axis, *_ = (*where.spec, None, None, None)
+    return None if axis is None else (where.mesh, axis)
+
+
+def cut(cache: Cache, mesh: Mesh, axis: str) -> Cache:
+    """The cache with its heads over an axis of a mesh, as those of the model are."""
+    where = NamedSharding(mesh, PartitionSpec(None, None, axis))
+    return cache._replace(
+        k=jax.lax.with_sharding_constraint(cache.k, where),
+        v=jax.lax.with_sharding_constraint(cache.v, where),
     )

