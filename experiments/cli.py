@@ -116,8 +116,9 @@ def _parse(argv: list[str]) -> list[str]:
     except Exception as error:  # config files run any code, and absl wraps any error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         message = " ".join(lines) or repr(error)
-        # A config file that raised is quoted with its traceback; its last line says.
-        _fail(lines[-1] if "Traceback" in message else message)
+        if "Traceback" in message:  # of a config file that raised: its last line says
+            message = lines[-1].removeprefix(f"{ConfigError.__module__}.ConfigError: ")
+        _fail(message)
 
 
 def _check_config_flags(argv: list[str]) -> None:

@@ -48,9 +48,7 @@ FILTERS = flags.DEFINE_string(
 LIMIT = flags.DEFINE_multi_string("limit", [], "A rule's threshold: least_words=20.")
 NEAR = flags.DEFINE_float("near", 0.8, "Jaccard index of near duplicates; 0 for none.")
 CHUNK = flags.DEFINE_integer("shard_mib", 64, "Text of a shard.", lower_bound=1)
-WORKERS = flags.DEFINE_integer(
-    "workers", os.cpu_count(), "Threads.", lower_bound=1
-)
+WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Threads.", lower_bound=1)
 VERIFY = flags.DEFINE_bool("verify", False, "Only compare all files with their SHA-256")
 
 

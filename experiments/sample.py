@@ -34,6 +34,12 @@ SAMPLES = flags.DEFINE_integer("samples", None, "Texts to draw for each prompt."
 SEED = flags.DEFINE_integer("seed", None, "The same seed draws the same text.")
 STOP = flags.DEFINE_multi_string("stop", None, "A text ends before this string.")
 DRAFT = flags.DEFINE_string("draft", None, "speculative: a model that guesses.")
+WEIGHTS = flags.DEFINE_enum(
+    "weights", "own", ["own", "int8"], "int8: fewer bytes to read, nearly the same."
+)
+STEPS = flags.DEFINE_integer(
+    "steps", 1, "Of an encoder: rounds in which masks are filled.", lower_bound=1
+)
 STREAM = flags.DEFINE_bool("stream", False, "Print each token as soon as it is drawn.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object a text.")
 
@@ -49,9 +55,11 @@ def settings() -> schema.Sampling:
     if FILTERS.value is not None:
         changes["filters"] = parse_filters(FILTERS.value)
     if TEMPERATURE.value is not None:
-        others = changes.get("filters", found.filters)
-        others = tuple(pair for pair in others if pair[0] != "temperature")
-        changes["filters"] = (*others, ("temperature", TEMPERATURE.value))
+        filters = changes.get("filters", found.filters)
+        if "temperature" not in dict(filters):
+            filters = (("temperature", 1.0), *filters)
+        warm = {"temperature": TEMPERATURE.value}
+        changes["filters"] = tuple((name, warm.get(name, x)) for name, x in filters)
     return dataclasses.replace(found, **changes)
 
 
@@ -62,10 +70,20 @@ def main() -> None:
     cli.compilation_cache()
 
     from jaxlm import hub
-    from jaxlm.sampling import text
+    from jaxlm.quant import int8
+    from jaxlm.sampling import drafts, infill, text
 
     loaded = hub.load(model)
+    if WEIGHTS.value == "int8":
+        loaded = loaded._replace(params=int8.quantize(loaded.params))
     asked = (loaded.params, loaded.config, loaded.tokenizer)
+    if loaded.config.architecture == "encoder":
+        for texts in infill.sample(*asked, PROMPT.value, wanted, steps=STEPS.value):
+            for one in texts:
+                print(json.dumps({"text": one.text}) if JSON.value else one.text)
+        return
+    if STEPS.value != 1:
+        raise ConfigError(f"--steps {STEPS.value} is for an encoder; leave it out")
     reads = {"start": loaded.start, "prefix": loaded.prefix}
     if STREAM.value:
         print(PROMPT.value[0], end="", flush=True)
@@ -75,6 +93,7 @@ def main() -> None:
         return
     if wanted.strategy == "speculative" and wanted.draft != "ngram":
         draft = hub.load(wanted.draft)
+        drafts.check_tokenizers(wanted.draft, draft.tokenizer, loaded.tokenizer)
         reads["draft"] = draft.params, draft.config
     found = text.sample(*asked, PROMPT.value, wanted, **reads)
     for prompt, texts in zip(PROMPT.value, found, strict=True):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import decode
 from jaxlm.core import params, schema
 from jaxlm.core.config import (
     ConfigError,
@@ -25,7 +26,7 @@ from jaxlm.data.tokenizers import TOKENIZERS, ByteTokenizer
 from jaxlm.grid import run as grids
 from jaxlm.models import transformer
 from jaxlm.quality import run as quality
-from jaxlm.sampling import decode
+from jaxlm.sampling import prompting
 from jaxlm.scaling import cost, grid, sweep
 from jaxlm.sharding import mesh
 from jaxlm.train import loop
@@ -165,7 +166,7 @@ def test_no_field_is_declared_and_never_read(tmp_path, monkeypatch):
     wsd = override(plain, {"schedule.name": "constant_decay"})
     steps.learning_rate(wsd.schedule, 0, Hyper.of(wsd))
     model = override(plain.model, {"vocab_size": 256})
-    decode.check(model, 1, 1)
+    prompting.check(model, 1, 1)
     ids = jax.ShapeDtypeStruct((2, 16), "int32")
     for changes in (
         {"positions": "learned", "attention_dropout": 0.1, "residual_dropout": 0.1},
@@ -188,6 +189,14 @@ def test_no_field_is_declared_and_never_read(tmp_path, monkeypatch):
     compared = {"prompts": 20, "prompt_tokens": 4, "new_tokens": 4}
     run = tmp_path / "run"
     quality.compare(schema.Quality(**compared), run, run, tmp_path / "quality")
+    monkeypatch.setattr(decode.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(decode, "READING", (64, 64))
+    small = schema.Decoding(
+        model=model, batches=(1,), prompt_tokens=4, new_tokens=2, first_prompt=4
+    )
+    (record,) = decode.measure(small, rounds=1)
+    assert record["programs"]["own"]["tokens_per_second"] > 0
+    assert record["programs"].keys() == {"own", "int8"}
     mesh.make(plain.mesh)
     for changes in (
         {"objective.name": "masked", "model.architecture": "encoder"},

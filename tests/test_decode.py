@@ -13,7 +13,7 @@ from jaxlm.core.config import ConfigError
 from jaxlm.core.sampling import Sampling
 from jaxlm.layers import cache as caches
 from jaxlm.models import transformer
-from jaxlm.sampling import decode, strategies
+from jaxlm.sampling import decode, prompting, strategies
 from jaxlm.sharding import rules
 
 
@@ -143,7 +143,7 @@ def test_a_longer_text_compiles_once_a_bucket(tiny, random_params):
     before = decode.advance._cache_size()
     for length in range(2, 120, 13):
         generate(params, config, [np.arange(length) % 7], new=100, strategy="greedy")
-    rooms = {decode.room(length + 100, 256) for length in range(2, 120, 13)}
+    rooms = {prompting.room(length + 100, 256) for length in range(2, 120, 13)}
     assert decode.advance._cache_size() - before == len(rooms) == 3
 
 
@@ -151,7 +151,7 @@ def test_a_longer_text_compiles_once_a_bucket(tiny, random_params):
     ("length", "expected"), [(1, 32), (32, 32), (33, 48), (49, 64), (65, 96), (97, 100)]
 )
 def test_rooms_are_powers_of_two_and_halves_between_up_to_the_context(length, expected):
-    assert decode.room(length, 100) == expected
+    assert prompting.room(length, 100) == expected
 
 
 @pytest.mark.parametrize(
@@ -179,12 +179,12 @@ def test_rooms_are_powers_of_two_and_halves_between_up_to_the_context(length, ex
 )
 def test_an_impossible_request_is_one_line_with_the_remedy(config, request_, message):
     with pytest.raises(ConfigError) as error:
-        decode.check(config, **request_)
+        prompting.check(config, **request_)
     assert str(error.value) == message
 
 
 def test_a_request_that_just_fits_is_possible(config):
-    decode.check(config, 4, 8)
+    prompting.check(config, 4, 8)
 
 
 @pytest.mark.parametrize("kind", ["compute", "int8"])
@@ -199,7 +199,7 @@ def test_a_cache_is_cut_like_the_heads_and_the_text_is_the_same(
     places = rules.param_shardings(spec, mesh, by_head)
     whole = jax.tree.map(jnp.asarray, random_params(config))
     cut = jax.tree.map(jax.device_put, whole, places)
-    prompts = decode.prompts(config, list(tokens(2, 4)), decode.keys([0, 1]))
+    prompts = prompting.together(config, list(tokens(2, 4)), prompting.keys([0, 1]))
     state = decode.start(
         cut, config, prompts, capacity=16, kind=kind, heads=caches.heads_of(cut)
     )

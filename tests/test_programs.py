@@ -51,8 +51,8 @@ def call(program, *arguments, cwd=ROOT):
 
 
 def test_every_program_is_there():
-    expected = "benchmark convert evaluate fit grid plan prepare pretrain sample"
-    expected += " show sweep"
+    expected = "benchmark convert evaluate fit grid plan prepare pretrain quality"
+    expected += " sample show sweep"
     assert expected.split() == PROGRAMS
 
 
@@ -184,6 +184,7 @@ def test_every_number_of_the_settings_can_be_given(tmp_path, monkeypatch):
     from jaxlm.core.config import ConfigError, field_types
 
     kinds = field_types(schema.Experiment)
+    monkeypatch.setattr(cli, "_kinds", (schema.Experiment,))
     numbers = [name for name, kind in kinds.items() if kind in (int, float)]
     assert {"train.label_smoothing", "model.score_cap", "train.steps"} <= set(numbers)
     for name in numbers:
@@ -220,6 +221,12 @@ SHORTER = {
         "--config.evaluation.batches=2",
     ],
     "benchmark": ["--rounds=1", "--seconds=0.1"],
+    "quality": [
+        "--config.prompts=20",
+        "--config.prompt_tokens=4",
+        "--config.new_tokens=4",
+        "--config.temperatures=(1.0,)",
+    ],
     "grid": [
         '--config.grid.kinds=("causal_decoder","encoder")',
         '--config.grid.objectives=("causal","masked")',

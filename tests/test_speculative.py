@@ -15,7 +15,7 @@ import scipy.stats
 from jaxlm.core.batch import Batch
 from jaxlm.core.config import ConfigError
 from jaxlm.core.sampling import Sampling
-from jaxlm.sampling import decode, filters, speculative, strategies
+from jaxlm.sampling import filters, prompting, speculative, strategies
 from jaxlm.sampling.ask import Ask, rows
 from jaxlm.sampling.history import History
 
@@ -32,9 +32,9 @@ def asked(config, ids, sampling, *, sources=None, seeds=None, table_QV=None, **m
     chain = filters.from_settings(
         sampling, config.vocab_size, stop_ids=sampling.stop_ids, table_QV=table_QV
     )
-    keys_B = decode.keys([sampling.seed] * len(ids) if seeds is None else seeds)
+    keys_B = prompting.keys([sampling.seed] * len(ids) if seeds is None else seeds)
     stop_ids = np.array(sampling.stop_ids, np.int32)
-    prompts = decode.prompts(config, ids, keys_B, sources)
+    prompts = prompting.together(config, ids, keys_B, sources)
     return prompts, Ask(sampling, chain, stop_ids, **more)
 
 
@@ -326,7 +326,7 @@ def test_a_guess_that_the_model_never_says_is_never_taken_and_does_no_harm():
     p_BV = jnp.asarray(np.tile(p_V, (ROWS, 1)), jnp.float32)
     guess_B, none_B = jnp.full(ROWS, 4), jnp.zeros(ROWS, jnp.int32)
     history = History(none_B[:, None], none_B, none_B)
-    keys_B = decode.keys(np.arange(ROWS))
+    keys_B = prompting.keys(np.arange(ROWS))
     token_B, good_B = speculative.judge(
         p_BV, jax.nn.one_hot(guess_B, 5), guess_B, keys_B, history
     )

@@ -10,9 +10,10 @@ import numpy as np
 from jaxlm.core.sampling import Sampling
 from jaxlm.core.schema import Model
 from jaxlm.layers import cache as caches
-from jaxlm.sampling import decode
-from jaxlm.sampling.decode import Prompts, State
+from jaxlm.sampling import decode, prompting
+from jaxlm.sampling.decode import State
 from jaxlm.sampling.filters import Chain
+from jaxlm.sampling.prompting import Prompts
 
 
 class Ask(NamedTuple):
@@ -47,7 +48,7 @@ class Row(NamedTuple):
 def capacity(config: Model, prompts: Prompts, ask: Ask) -> int:
     """Room for each prompt and its continuation, in tokens."""
     longest = int(np.max(prompts.length_B)) + ask.settings.max_new_tokens
-    return decode.room(longest, config.context)
+    return prompting.room(longest, config.context)
 
 
 def begin(

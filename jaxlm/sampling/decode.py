@@ -4,7 +4,7 @@ All of it stays on the device: `start` reads the prompts, `advance` adds tokens 
 each row has ended or enough are there. What is compiled depends on the number of rows,
 on the room for tokens and on the names of filters, and on nothing else.
 
-B batch, T prompt length, C room for prompt and continuation, U encoder time, V
+B batch, T prompt length, C room for prompt and continuation, U encoder time, D width, V
 vocabulary, K top tokens told.
 """
 
@@ -13,10 +13,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxlm.core.batch import Batch
-from jaxlm.core.config import ConfigError
 from jaxlm.core.schema import Model
 from jaxlm.layers import cache as caches
 from jaxlm.layers.cache import Cache
@@ -24,23 +22,7 @@ from jaxlm.models import transformer
 from jaxlm.sampling import draw, filters
 from jaxlm.sampling.filters import Chain
 from jaxlm.sampling.history import History
-
-LEAST_ROOM = 32
-
-
-class Prompts(NamedTuple):
-    """What is to be continued.
-
-    ids_BT: prompts, each from the left; length_B: how many of a row's ids are real.
-    keys_B: of random numbers, one a row. A row's text depends on its own key and prompt
-        alone. encoder_BU, encoder_length_B: the same of what an encoder reads.
-    """
-
-    ids_BT: Any
-    length_B: Any
-    keys_B: jax.Array
-    encoder_BU: Any = None
-    encoder_length_B: Any = None
+from jaxlm.sampling.prompting import Prompts, batch_of
 
 
 class State(NamedTuple):
@@ -48,7 +30,8 @@ class State(NamedTuple):
 
     cache: of all tokens but each row's last, which the next step reads. history: the
     tokens. done_B: rows that have ended. logprobs_BC: of each generated token before
-    filters; top_BCK: ids and log-probabilities of the likeliest ones. None: not asked.
+    filters; top_BCK: ids and log-probabilities of the likeliest ones. outputs_BTD: of
+    the last layer at the prompts' tokens. None: not asked.
     """
 
     cache: Cache
@@ -57,61 +40,7 @@ class State(NamedTuple):
     done_B: jax.Array
     logprobs_BC: jax.Array | None = None
     top_BCK: tuple[jax.Array, jax.Array] | None = None
-
-
-def check(config: Model, prompt_length: int, max_new_tokens: int) -> None:
-    """Raises ConfigError for what cannot be continued."""
-    if config.architecture == "encoder" or config.head == "none":
-        raise ConfigError(
-            f"config.model.architecture {config.architecture!r} with config.model.head "
-            f"{config.head!r} does not continue a text; choose a model that decodes"
-        )
-    if max_new_tokens < 1:
-        raise ConfigError(f"--max_new_tokens {max_new_tokens} is below 1; give more")
-    if prompt_length < 1:
-        raise ConfigError("--prompt '' has no tokens; give at least one character")
-    room = config.context - prompt_length
-    if max_new_tokens > room:
-        raise ConfigError(
-            f"--max_new_tokens {max_new_tokens} after a prompt of {prompt_length} "
-            f"tokens exceeds the context of {config.context}; give at most "
-            f"{max(room, 0)}, or a shorter prompt"
-        )
-
-
-def room(length: int, most: int) -> int:
-    """The least of 32, 48, 64, 96, 128, ... that holds `length`; at most `most`.
-
-    So that few lengths are compiled, and at most a third of the room is idle.
-    """
-    size = LEAST_ROOM
-    while size < length:
-        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
-    return max(length, min(size, most))
-
-
-def keys(seeds: Any) -> jax.Array:
-    """A key of random numbers for each seed: (B,)."""
-    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
-
-
-def prompts(
-    config: Model, rows: list, keys_B: jax.Array, sources: list | None = None
-) -> Prompts:
-    """Lists of ids, of any lengths, as one batch; sources: what the encoder reads."""
-    ids_BT, length_B = _together(config, rows)
-    if sources is None:
-        return Prompts(ids_BT, length_B, keys_B)
-    return Prompts(ids_BT, length_B, keys_B, *_together(config, sources))
-
-
-def _together(config: Model, rows: list) -> tuple[np.ndarray, np.ndarray]:
-    length_B = np.array([len(row) for row in rows], np.int32)
-    time = room(length_B.max(), config.context)
-    ids_BT = np.zeros((len(rows), time), np.int32)
-    for place, row in zip(ids_BT, rows, strict=True):
-        place[: len(row)] = row
-    return ids_BT, length_B
+    outputs_BTD: jax.Array | None = None
 
 
 @partial(
@@ -124,6 +53,7 @@ def _together(config: Model, rows: list) -> tuple[np.ndarray, np.ndarray]:
         "logprobs",
         "top",
         "constrained",
+        "outputs",
         "heads",
     ),
 )
@@ -138,13 +68,15 @@ def start(
     logprobs: bool = False,
     top: int = 0,
     constrained: bool = False,
+    outputs: bool = False,
     heads: Any = None,
 ) -> State:
     """The prompts, read, with room for `capacity` tokens in each row.
 
     prefix: a prompt's tokens see one another both ways. kind: of the cache, see
     `caches.empty`. logprobs, top: what to tell of the tokens to come. constrained: by
-    an automaton, which starts in state 0. heads: see `caches.heads_of`.
+    an automaton, which starts in state 0. outputs: of
+    the last layer, kept. heads: see `caches.heads_of`.
     """
     rows, time = prompts.ids_BT.shape
     # Padding stands after what is real, where nothing that is real sees it.
@@ -152,7 +84,7 @@ def start(
     if heads is not None:
         cache = caches.cut(cache, *heads)
     batch = batch_of(prompts, prefix)
-    _, cache = transformer.hidden(params, config, batch, cache, fresh=True)
+    out_BTD, cache = transformer.hidden(params, config, batch, cache, fresh=True)
     tokens_BC = jnp.zeros((rows, cache.capacity), jnp.int32)
     length_B = jnp.asarray(prompts.length_B, jnp.int32)
     history = History(
@@ -169,23 +101,8 @@ def start(
         jnp.zeros(rows, bool),
         jnp.zeros(tokens_BC.shape) if logprobs or top else None,
         (zeros_BCK.astype(jnp.int32), zeros_BCK) if top else None,
+        out_BTD if outputs else None,
     )
-
-
-def batch_of(prompts: Prompts, prefix: bool) -> Batch:
-    """The prompts as a model reads them; with `prefix` both ways."""
-    batch = Batch(jnp.asarray(prompts.ids_BT), None, None)
-    if prefix:
-        place_T = jnp.arange(prompts.ids_BT.shape[1])[None]
-        batch = batch._replace(visibility=place_T < prompts.length_B[:, None])
-    if prompts.encoder_BU is not None:
-        place_U = jnp.arange(prompts.encoder_BU.shape[1])[None]
-        real_BU = place_U < prompts.encoder_length_B[:, None]
-        batch = batch._replace(
-            encoder_inputs=jnp.asarray(prompts.encoder_BU),
-            encoder_segments=real_BU.astype(jnp.int32),
-        )
-    return batch
 
 
 def take(state: State, rows: Any) -> State:

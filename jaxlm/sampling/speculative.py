@@ -20,9 +20,10 @@ from jaxlm.layers.cache import Cache
 from jaxlm.models import transformer
 from jaxlm.sampling import decode, drafts, draw, filters
 from jaxlm.sampling.ask import Ask, Row, begin, grouped, rows, watched
-from jaxlm.sampling.decode import Prompts, State
+from jaxlm.sampling.decode import State
 from jaxlm.sampling.drafts import ACCEPT, REDRAW, Draft, Guesses, keys_at
 from jaxlm.sampling.filters import Chain
+from jaxlm.sampling.prompting import Prompts
 
 LOOK = 4  # readings between two looks for stop strings
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from jaxlm.core.sampling import Sampling
 from jaxlm.core.schema import Model
-from jaxlm.sampling import decode, filters, speculative
+from jaxlm.sampling import beam, contrastive, decode, filters, prompting, speculative
 from jaxlm.sampling.ask import Ask, Row, begin, grouped, rows, watched
-from jaxlm.sampling.decode import Prompts, State
+from jaxlm.sampling.decode import State
+from jaxlm.sampling.prompting import Prompts
 
 LOOK = 16  # tokens between two looks for stop strings
 
@@ -66,12 +67,12 @@ def _asked(
 ) -> tuple[Prompts, Ask]:
     stop_ids = tuple(dict.fromkeys((*settings.stop_ids, *stop_ids)))
     for prompt in prompts:
-        decode.check(config, len(prompt), settings.max_new_tokens)
+        prompting.check(config, len(prompt), settings.max_new_tokens)
     chain = filters.from_settings(
         settings, config.vocab_size, stop_ids=stop_ids, table_QV=table_QV
     )
-    keys_B = decode.keys([settings.seed] * len(prompts))
-    together = decode.prompts(config, prompts, keys_B, sources)
+    keys_B = prompting.keys([settings.seed] * len(prompts))
+    together = prompting.together(config, prompts, keys_B, sources)
     return together, Ask(settings, chain, np.array(stop_ids, np.int32))
 
 
@@ -124,5 +125,8 @@ STRATEGIES: dict[str, Callable[..., list[list[Row]]]] = {
     "greedy": ancestral,
     "sample": ancestral,
     "best_of": best_of,
+    "beam": beam.beam,
+    "diverse_beam": beam.beam,
+    "contrastive": contrastive.contrastive,
     "speculative": speculative.speculative,
 }
