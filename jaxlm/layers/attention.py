@@ -94,10 +94,15 @@ def weights(
     """
     (B, T, N, H), K = q_BTNH.shape, k_BSKH.shape[2]
     q_BTKGH = q_BTNH.reshape(B, T, K, N // K, H)
-    scores = _scores("btkgh,bskh->bkgts", q_BTKGH, k_BSKH)
+    scores = jnp.einsum(
+        "btkgh,bskh->bkgts", q_BTKGH, k_BSKH, preferred_element_type=jnp.float32
+    )
     if past is not None:
         numbers, scale_BKC = _unscaled(past, q_BTNH.dtype)
-        before = _scores("btkgh,bkch->bkgtc", q_BTKGH, numbers)
+        # Keys first: XLA on a CPU copies the second factor to turn it round.
+        before = jnp.einsum(
+            "bkch,btkgh->bkgtc", numbers, q_BTKGH, preferred_element_type=jnp.float32
+        )
         if scale_BKC is not None:
             before = before * scale_BKC[:, :, None, None]
         scores = jnp.concatenate([before, scores], axis=-1)
@@ -130,10 +135,6 @@ def mix(weights_BNTS: jax.Array, v_BSKH: jax.Array, past=None) -> jax.Array:
         before = before.astype(v_BSKH.dtype)
         found = found + jnp.einsum("bkgtc,bkch->btkgh", before, numbers)
     return found.reshape(B, T, N, H)
-
-
-def _scores(equation: str, q_BTKGH: jax.Array, k: jax.Array) -> jax.Array:
-    return jnp.einsum(equation, q_BTKGH, k, preferred_element_type=jnp.float32)
 
 
 def _unscaled(past, dtype) -> tuple[jax.Array, jax.Array | None]:

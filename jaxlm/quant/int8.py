@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlm.core.config import ConfigError
+from jaxlm.core.weights import product
 
 STEPS = 127.0
 FINER = 2 * STEPS  # of what rounding leaves, half a step
@@ -50,7 +51,7 @@ class Int8:
         high = jnp.round(steps)
         low = jnp.round((steps - high) * FINER)
         both = jnp.concatenate([high, low]).astype(jnp.int8)
-        products = jnp.einsum(
+        products = product(
             equation, both, self.numbers, preferred_element_type=jnp.int32
         )
         high, low = jnp.split(products.astype(jnp.float32), 2)
