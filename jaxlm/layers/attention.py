@@ -133,7 +133,9 @@ def mix(weights_BNTS: jax.Array, v_BSKH: jax.Array, past=None) -> jax.Array:
         if scale_BKC is not None:
             before = before * scale_BKC[:, :, None, None]
         before = before.astype(v_BSKH.dtype)
-        found = found + jnp.einsum("bkgtc,bkch->btkgh", before, numbers)
+        found = found + jnp.einsum("bkgtc,bkch->bkgth", before, numbers).transpose(
+            0, 3, 1, 2, 4
+        )
     return found.reshape(B, T, N, H)
 
 
