@@ -46,7 +46,7 @@ def measure(config: schema.Decoding, *, rounds: int) -> Iterator[dict[str, Any]]
     with contextlib.ExitStack() as stack:
         if util.find_spec("transformers") and device.platform == "cpu":
             turns["transformers"] = stack.enter_context(_peer(own, model))
-            sizes["transformers"] = sizes["own"]
+            sizes["transformers"] = _bytes(own)
         for batch in config.batches:
             asked = batch, config.prompt_tokens, config.new_tokens
             first = batch, config.first_prompt, 1

@@ -6,6 +6,7 @@ waiting in one process, slow each other down.
 """
 
 import json
+import os
 import sys
 import time
 
@@ -14,6 +15,7 @@ import transformers
 
 
 def main() -> None:
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     model = transformers.AutoModelForCausalLM.from_pretrained(sys.argv[1]).eval()
     model.generation_config.eos_token_id = None  # as many tokens as are asked
     for line in sys.stdin:

@@ -22,10 +22,10 @@ With `:paper` the models are those of table 1 there: 4.8 billion parameters, and
 for encoder-decoders, which have as many layers on either side; 168 billion tokens each,
 in steps of 2048 times 626, and a tenth as many to adapt. It optimizes by AdamW, where
 the paper has Adafactor, and learns its ids from C4's text, where the paper has T5's.
-For GPU nodes; C4's English files (allenai/c4), named .jsonl.gz, are filtered and
-without duplicates as they are:
+For GPU nodes; C4's English files (allenai/c4) are filtered and without duplicates as
+they are:
 
-    python -m experiments.prepare --source='c4/*.jsonl.gz' --out=data/c4 \\
+    python -m experiments.prepare --source='c4/c4-train.*.json.gz' --out=data/c4 \\
         --tokenizer=bpe --tokenizer_size=32000 --held_out=0.01 --filters=none --near=0
     python -m experiments.grid --config=configs/grid.py:paper --workdir=runs/paper \\
         --config.mesh.fsdp=8 --config.mesh.data=-1

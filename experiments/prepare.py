@@ -12,6 +12,7 @@ same command to go on after a stop. With --target_field a row is a pair, for
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ DATA = schema.Data()
 SOURCE = flags.DEFINE_string(
     "source",
     None,
-    "A file, folder or glob of text, .jsonl or .parquet, packed or not; "
+    "A file, folder or glob of text, .jsonl, .json or .parquet, packed or not; "
     "datasets:NAME[:SPLIT]; embedded; or stdlib.",
 )
 OUT = flags.DEFINE_string("out", None, "The directory to write.")
@@ -106,7 +107,7 @@ def main() -> None:
     chosen = [f"data.{k}={v}" for k, v in made.items() if usual[k] != v]
     if TARGET_FIELD.value:
         chosen.append("objective.name=conditional")
-    print("train with", *(f"--config.{flag}" for flag in chosen))
+    print("train with", *(shlex.quote(f"--config.{flag}") for flag in chosen))
 
 
 if __name__ == "__main__":

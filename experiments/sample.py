@@ -43,13 +43,13 @@ STEPS = flags.DEFINE_integer(
 STREAM = flags.DEFINE_bool("stream", False, "Print each token as soon as it is drawn.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object a text.")
 
-FLAGS = (STRATEGY, MAX_NEW_TOKENS, SAMPLES, SEED, STOP, DRAFT)
+OVERRIDES = (STRATEGY, MAX_NEW_TOKENS, SAMPLES, SEED, STOP, DRAFT)
 
 
 def settings() -> schema.Sampling:
     """The config's settings, or the defaults, and what flags put in their place."""
     found = schema.Sampling() if cli.FLAGS.config is None else cli.settings()
-    changes = {flag.name: flag.value for flag in FLAGS if flag.value is not None}
+    changes = {flag.name: flag.value for flag in OVERRIDES if flag.value is not None}
     if STOP.value is not None:
         changes["stop"] = tuple(STOP.value)
     if FILTERS.value is not None:
@@ -66,7 +66,9 @@ def settings() -> schema.Sampling:
 def main() -> None:
     model, wanted = cli.model(), settings()
     if STREAM.value and (JSON.value or len(PROMPT.value) > 1):
-        raise ConfigError("--stream shows one text as it grows; give one --prompt")
+        raise ConfigError(
+            "--stream shows one text as it grows; give one --prompt and no --json"
+        )
     cli.compilation_cache()
 
     from jaxlm import hub
@@ -74,20 +76,31 @@ def main() -> None:
     from jaxlm.sampling import drafts, infill, text
 
     loaded = hub.load(model)
+    if loaded.tokenizer is None:
+        raise ConfigError("--model has no tokenizer to read text with; add its files")
     if WEIGHTS.value == "int8":
         loaded = loaded._replace(params=int8.quantize(loaded.params))
     asked = (loaded.params, loaded.config, loaded.tokenizer)
     if loaded.config.architecture == "encoder":
-        for texts in infill.sample(*asked, PROMPT.value, wanted, steps=STEPS.value):
+        if STREAM.value:
+            raise ConfigError("--stream is for a model that continues; leave it out")
+        filled = infill.sample(*asked, PROMPT.value, wanted, steps=STEPS.value)
+        for prompt, texts in zip(PROMPT.value, filled, strict=True):
             for one in texts:
-                print(json.dumps({"text": one.text}) if JSON.value else one.text)
+                told = {"prompt": prompt, "text": one.text, "ids": one.ids.tolist()}
+                if wanted.logprobs == 0:
+                    told["logprobs"] = one.logprobs.tolist()
+                print(json.dumps(told) if JSON.value else one.text)
         return
     if STEPS.value != 1:
         raise ConfigError(f"--steps {STEPS.value} is for an encoder; leave it out")
-    reads = {"start": loaded.start, "prefix": loaded.prefix}
+    reads = {"start": loaded.start, "prefix": loaded.prefix, "ends": loaded.ends}
+    # What an encoder reads is not the beginning of what the decoder says.
+    source = loaded.config.architecture == "encoder_decoder"
     if STREAM.value:
-        print(PROMPT.value[0], end="", flush=True)
-        for piece in text.stream(*asked, PROMPT.value[0], wanted, **reads):
+        pieces = text.stream(*asked, PROMPT.value[0], wanted, **reads)
+        print("" if source else PROMPT.value[0], end="", flush=True)
+        for piece in pieces:
             print(piece, end="", flush=True)
         print()
         return
@@ -101,7 +114,7 @@ def main() -> None:
             if JSON.value:
                 print(json.dumps({"prompt": prompt} | text.record(one)))
             else:
-                print(prompt + one.text)
+                print(one.text if source else prompt + one.text)
 
 
 if __name__ == "__main__":

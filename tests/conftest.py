@@ -1,5 +1,7 @@
 """What the tests share: eight simulated devices, strict broadcasting, a warm cache."""
 
+import gc
+import itertools
 import os
 from pathlib import Path
 
@@ -16,6 +18,22 @@ jax.config.update(
     os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(Path.home() / ".cache/jaxlm"),
 )
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+LOOK = 25  # tests between two looks at the maps of memory
+MANY = 25_000  # maps; Linux ends a process that has more than 65,530
+_tests = itertools.count(1)
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Lets go of compiled programs, a few maps each, before there are too many."""
+    maps = Path("/proc/self/maps")
+    if next(_tests) % LOOK == 0 and maps.exists():
+        with maps.open() as lines:
+            many = sum(1 for _ in lines) > MANY
+        if many:
+            jax.clear_caches()
+            gc.collect()
 
 
 @pytest.fixture(scope="session")

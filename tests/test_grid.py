@@ -354,7 +354,7 @@ def test_what_is_finished_is_not_done_again(whole, small, monkeypatch):
     assert grids.grid(small, folder).finished == 3
 
 
-def test_a_grid_may_grow_and_may_not_change(whole, small, tmp_path):
+def test_a_grid_may_not_change(whole, small):
     folder, _ = whole
     with pytest.raises(ConfigError, match="optimizer.learning_rate: 0.003 -> 0.01"):
         grids.grid(override(small, {"optimizer.learning_rate": 1e-2}), folder)
@@ -399,6 +399,32 @@ def test_an_interrupted_grid_goes_on_to_the_same_table(
     assert [row["name"] for row in table(tmp_path)] == ["causal_decoder-causal"]
     assert grids.grid(small, tmp_path).finished == 3
     assert table(tmp_path) == table(whole[0])
+
+
+def test_a_grid_may_grow_while_a_pair_is_unfinished(whole, small, tmp_path, signal_at):
+    """One objective, stopped within its pair; then the others are asked for too."""
+    stops = signal_at(lambda config: True, 4)
+    one = override(small, {"grid.objectives": ("causal",), "grid.adapt": ()})
+    assert grids.grid(one, tmp_path).finished == 0 and stops
+    assert any((tmp_path / "runs/causal_decoder-causal/checkpoints").iterdir())
+    assert grids.grid(small, tmp_path).finished == 3
+    assert table(tmp_path) == table(whole[0])
+
+
+def test_a_smaller_grid_leaves_what_was_found_on_the_page(whole, small, tmp_path):
+    for name in ("jinja2", "matplotlib"):
+        pytest.importorskip(name, reason="pip install 'jaxlm[show]'")
+    folder = shutil.copytree(whole[0], tmp_path / "grid")
+    fewer = {"grid.kinds": ("encoder",), "grid.objectives": ("masked",)}
+    done = grids.grid(override(small, fewer | {"grid.adapt": ()}), folder)
+    assert (done.finished, done.planned) == (1, 1)
+    page = report.write(folder).read_text()
+    assert "causal_decoder-causal" in page and page.count("it sees them all") == 1
+    facts = json.loads((folder / "grid.json").read_text())
+    assert sorted(facts["kinds"]) == ["causal_decoder", "encoder"]
+    assert sorted(facts["objectives"]) == ["causal", "masked"]
+    refused = {(cell["kind"], cell["objective"]) for cell in facts["refused"]}
+    assert refused == {("causal_decoder", "masked"), ("encoder", "causal")}
 
 
 def test_a_grid_that_was_moved_goes_on_to_the_same_table(

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from jaxlm.core import schema
 from jaxlm.core.config import ConfigError
 from jaxlm.data import corpus, mixing, prepare, sources, tokenizers
-from jaxlm.data.loader import Loader
+from jaxlm.data.loader import Loader, held_out_batches
 from jaxlm.data.request import Request
+from jaxlm.train import loop, run
 from tests.objective_tasks import task_of
 
 WEIGHTS = st.lists(st.integers(1, 60), min_size=1, max_size=6)
@@ -204,6 +205,65 @@ def test_the_sources_share_a_tokenizer_and_their_held_out_text_is_one(corpora):
     assert made.record["documents"] == 90
     assert json.loads(json.dumps(made.record)) == made.record
     assert len(made.train) == sum(len(part.train) for part in parts)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 99])
+def test_evaluated_rows_have_the_weights_within_one(corpora, count):
+    text, task = corpus.build(corpora).held_out, task_of("causal", context=11)
+    batches = held_out_batches(text, corpora, task, count)
+    inputs = np.concatenate([batch.inputs for batch in batches])
+    weights = np.concatenate([batch.weights for batch in batches])
+    rows = [set(map(chr, row)) & set("abc") for row in inputs[weights.any(1)].tolist()]
+    found = Counter(letter for row in rows for letter in row)
+    for letter, weight in (("a", 0.5), ("b", 0.25), ("c", 0.25)):
+        assert abs(found[letter] - weight * len(rows)) <= 1
+
+
+def test_a_source_is_evaluated_as_it_is_alone(corpora):
+    """Row by row, its own held-out batches, again from the first when they end."""
+    text, task = corpus.build(corpora).held_out, task_of("causal", context=11)
+    mixed = held_out_batches(text, corpora, task, 99)
+    rows = np.concatenate([batch.targets * batch.weights for batch in mixed])
+    turns, ranks = mixing.schedule(text.weights).at(np.arange(len(rows)))
+    for source, stream in enumerate(text.streams):
+        alone = held_out_batches(stream, replace(corpora, batch=1), task, 999)
+        expected = [batch.targets[0] * batch.weights[0] for batch in alone]
+        own, places = rows[turns == source], ranks[turns == source]
+        own, places = own[own.any(1)], places[own.any(1)]
+        assert len(own) >= len(expected)
+        for row, place in zip(own, places, strict=True):
+            np.testing.assert_array_equal(row, expected[place % len(expected)])
+
+
+def test_bytes_a_token_of_a_mixture_are_those_of_its_rows(corpora, monkeypatch):
+    """A character a token: held out are 1000 bytes of 501 tokens, and 50 of 50."""
+    for name, text in (("one", "ab" * 50), ("two", "éñ" * 500 + "ab")):
+        monkeypatch.setitem(sources.SOURCES, name, lambda _, text=text: [text])
+    mixture = (("two", 1.0), ("one", 3.0))
+    settings = replace(corpora, tokenizer="character", held_out=0.5, mixture=mixture)
+    made = corpus.build(settings)
+    assert made.bytes_per_token == pytest.approx((1000 / 501 + 3 * 1) / 4)
+
+
+def test_a_run_on_a_mixture_is_evaluated_again_with_its_own_result(corpora, tmp_path):
+    changes = {"width": 16, "depth": 1, "heads": 2, "context": 16}
+    config = schema.Experiment(
+        model=schema.Model(**changes),
+        data=corpora,
+        train=schema.Train(steps=2),
+        evaluation=schema.Evaluation(batches=3),
+    )
+    result = loop.train(config, tmp_path)
+    trained = run.load(tmp_path)
+    again = run.evaluate(trained, trained.config)
+    assert again.loss == pytest.approx(result.loss, rel=1e-6)
+    assert again.bits_per_byte == pytest.approx(result.bits_per_byte, rel=1e-6)
+
+
+def test_a_mixtures_held_out_source_of_one_token_is_named():
+    text = mixing.Mixed(("a", "b"), (1.0, 1.0), (np.arange(9), np.arange(1)))
+    with pytest.raises(ConfigError, match="leaves 1 tokens and 2 are needed of 'b'"):
+        held_out_batches(text, schema.Data(), task_of("causal", context=4), 1)
 
 
 def test_a_mixture_of_prepared_text_is_in_its_ids(corpora, tmp_path):

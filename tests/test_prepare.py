@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -330,6 +331,48 @@ def test_without_rules_and_duplicates_every_text_is_kept(source, tmp_path):
     }
 
 
+def write(directory: Path, files: dict[str, str]) -> dict[str, str]:
+    directory.mkdir(parents=True)
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    return content(directory)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"notes.partial": "mine", "shard-list.json": "[]"},
+        {"request.json": '{"id": 7}'},  # of another program
+        {"shard-00000.json": "{}", "train-00000.bin": ""},  # whose request is gone
+    ],
+    ids=["notes", "request", "records"],
+)
+def test_files_of_others_stay_as_they_are(source, tmp_path, files):
+    before = write(tmp_path / "out", files)
+    with pytest.raises(ConfigError, match="out has other files; give an empty") as why:
+        prepare.prepare(request(source), tmp_path / "out")
+    assert "\n" not in str(why.value)
+    assert content(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*", "*/*.json"])
+def test_what_is_written_is_never_read_as_a_document(tmp_path, pattern):
+    texts = tmp_path / "texts"
+    before = write(texts / "a", {"a.json": json.dumps({"text": GOOD[0]})})
+    asked = request(str(texts / pattern))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="is inside of --source .*another --out"):
+            prepare.prepare(asked, texts / "out")
+        assert content(texts / "out") == {} and content(texts / "a") == before
+
+
+def test_a_glob_that_passes_by_the_output_may_have_it_beside(source, made, tmp_path):
+    (tmp_path / "a.jsonl").write_text(Path(source).read_text())
+    prepare.prepare(request(f"{tmp_path}/**/*.jsonl"), tmp_path / "out")
+    first = "train-00000.bin"
+    assert (tmp_path / "out" / first).read_bytes() == (made / first).read_bytes()
+
+
 # -------------------------------------------------------------------- as a corpus
 
 
@@ -403,3 +446,19 @@ def test_the_program_says_how_to_train_and_what_is_wrong_in_one_line(made, sourc
     assert "another request (chunk: 4096 -> 67108864; limits.least_w" in refused.stderr
     verified = run(f"--out={made}", "--verify")
     assert verified.returncode == 0 and "bytes are as they were" in verified.stdout
+
+
+def test_the_program_needs_no_source_again_and_quotes_its_path(source, tmp_path):
+    copy, out = tmp_path / "a.jsonl", tmp_path / "it's out"
+    copy.write_text(Path(source).read_text())
+    command = [sys.executable, "-m", "experiments.prepare", f"--source={copy}"]
+    command += [f"--out={out}", "--held_out=0.2", "--workers=1"]
+    printed = []
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+        copy.unlink(missing_ok=True)
+    assert printed[0] == printed[1]
+    words = shlex.split(printed[0].splitlines()[-1])
+    assert f"--config.data.path={out}" in words

@@ -235,8 +235,12 @@ def test_fields_of_a_field_are_pairs_too(tmp_path):
     "name, target, message",
     [
         ("a.txt", "fr", "--target_field 'fr' names a field and .*a.txt has none"),
-        ("a.jsonl", "de", "a.jsonl:1 has no field 'de'; give --field"),
-        ("a.jsonl", "id", "a.jsonl:1 has int in field 'id' and not text"),
+        ("a.jsonl", "de", "a.jsonl:1 has no field 'de'; give --target_field"),
+        (
+            "a.jsonl",
+            "id",
+            "int in field 'id' and not text; give another --target_field",
+        ),
     ],
 )
 def test_rows_without_both_fields_are_named(tmp_path, name, target, message):
@@ -244,6 +248,23 @@ def test_rows_without_both_fields_are_named(tmp_path, name, target, message):
     with pytest.raises(ConfigError, match=message) as error:
         list(readers.documents(str(tmp_path / name), "en", target))
     assert "\n" not in str(error.value)
+
+
+def test_a_column_that_is_no_target_is_answered_with_its_flag(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is missing")
+    import pyarrow
+
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"en": ["x"]}), path)
+    with pytest.raises(ConfigError, match="'fr'; give --target_field, one of en"):
+        list(readers.documents(str(path), "en", "fr"))
+
+
+def test_a_text_is_no_pair_with_itself(tmp_path):
+    source = write(tmp_path / "a.jsonl", PAIRS)
+    with pytest.raises(ConfigError, match="--target_field 'en' is --field too"):
+        prepare.prepare(request(source, target_field="en"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_program_counts_pairs_filters_none_and_says_how_to_train(tmp_path):

@@ -253,3 +253,20 @@ def test_readmes_commands_run(place):
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         if "--json" in line:
             json.JSONDecoder().raw_decode(done.stdout)
+
+
+def test_text_is_told_streamed_and_drawn_from_int8_weights(tmp_path):
+    workdir = f"--workdir={tmp_path}"
+    assert call("pretrain", *TINY, "--config.train.steps=4", workdir)[0] == 0
+    asked = [workdir, "--prompt=ab", "--max_new_tokens=6", "--seed=3"]
+    _, out, err = call("sample", *asked, "--json", "--samples=2", "--filters=top_k=9")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert err == "" and [row["prompt"] for row in rows] == ["ab", "ab"]
+    assert all(len(row["ids"]) == 6 and row["ended"] == "length" for row in rows)
+    _, plain, _ = call("sample", *asked)
+    _, streamed, _ = call("sample", *asked, "--stream")
+    assert streamed == plain and plain.startswith("ab")
+    status, _, err = call("sample", *asked, "--weights=int8", "--strategy=beam")
+    assert (status, err) == (0, "")
+    status, out, err = call("sample", *asked, "--stream", "--strategy=beam")
+    assert (status, out) == (2, "") and "cannot be streamed" in err

@@ -16,6 +16,7 @@ from jaxlm.core.config import ConfigError
 from jaxlm.data import readers, sources
 
 ROWS = [{"text": "eins\n", "id": 1}, {"text": "zwei", "id": 2}, {"text": "ñ", "id": 3}]
+HURT = gzip.compress(b"", mtime=0)[:10] + b"\xff" * 20  # a block of no known type
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
 
 
@@ -32,6 +33,12 @@ def test_json_lines_and_parquet_are_a_document_a_row(tmp_path):
     texts = [row["text"] for row in ROWS]
     assert read(tmp_path / "a.jsonl") == read(tmp_path / "a.parquet") == texts
     assert read(tmp_path) == texts * 2
+
+
+def test_json_files_have_a_document_a_line_as_those_of_c4(tmp_path):
+    (tmp_path / "c4-train.0.json.gz").write_bytes(gzip.compress(LINES.encode()))
+    (tmp_path / "c4-train.1.json").write_text(LINES)
+    assert read(tmp_path / "c4-train.*") == [row["text"] for row in ROWS] * 2
 
 
 @pytest.mark.parametrize(
@@ -94,6 +101,7 @@ def test_the_size_is_that_of_plain_text_alone(tmp_path):
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"zwei"))
     assert readers.size(str(tmp_path)) is None
     assert readers.size("embedded") is None
+    assert readers.size(str(tmp_path / "nothing")) is None
 
 
 def test_built_in_sources_have_their_names():
@@ -157,6 +165,10 @@ def test_a_local_dataset_is_read_by_the_library_itself(tmp_path, monkeypatch):
             gzip.compress(b"x" * 9999, mtime=0)[:-9],
             "a.jsonl.gz cannot be read",
         ),
+        ("a.txt.gz", HURT, "a.txt.gz cannot be read (Error -3 while decompressing"),
+        ("a.jsonl.gz", HURT, "a.jsonl.gz cannot be read (Error -3 while decompressing"),
+        ("a.json", json.dumps(ROWS[0], indent=1), "a.json:1 is not JSON"),
+        ("a.jsonl", "[" * 200_000, "a.jsonl:1 is not JSON (maximum recursion depth"),
         ("a.txt.xz", "plain", "a.txt.xz cannot be read"),
         ("a.txt.bz2", "plain", "a.txt.bz2 cannot be read"),
         ("a.parquet", "plain", "a.parquet is no Parquet file"),
@@ -169,6 +181,19 @@ def test_what_cannot_be_read_is_named_in_one_line(tmp_path, name, content, messa
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ConfigError, match=re.escape(message)) as error:
         read(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_parquet_file_with_a_damaged_page_is_named_in_one_line(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is missing")
+    import pyarrow
+
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"text": [f"{n:9}" for n in range(999)]}), path)
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + b"\xff" * 2000 + data[2004:])  # the end is its index
+    with pytest.raises(ConfigError, match="a.parquet is .* damaged") as error:
+        read(path)
     assert "\n" not in str(error.value)
 
 

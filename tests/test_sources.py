@@ -1,6 +1,7 @@
 """Files are found in order and cut without losing a character."""
 
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -89,6 +90,22 @@ def test_a_pair_is_one_however_odd_its_characters(tmp_path):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
     found = sources.pairs(schema.Data(source="pairs", path=str(path)))
     assert found == ["bonjour\x1fhello", "a\u2028b\x1fc\x85d", "e\x1ff"]
+
+
+@pytest.mark.parametrize("damage", ["no_zip", "content", "encoding"])
+def test_a_zip_of_pairs_that_cannot_be_read_is_named_in_one_line(tmp_path, damage):
+    path = tmp_path / "pairs.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(
+            "a.txt", b"caf\xe9\tcoffee\n" if damage == "encoding" else "a\tb\n"
+        )
+    if damage == "no_zip":
+        path.write_bytes(b"plain")
+    if damage == "content":
+        path.write_bytes(path.read_bytes().replace(b"a\tb", b"a\tc"))
+    with pytest.raises(ConfigError, match="pairs.zip', which cannot be read") as error:
+        sources.pairs(schema.Data(source="pairs", path=str(path)))
+    assert "\n" not in str(error.value)
 
 
 def test_a_unit_separator_in_other_text_separates_nothing(monkeypatch):

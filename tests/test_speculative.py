@@ -442,11 +442,9 @@ def test_a_row_that_is_watched_ends_soon_after_it_should(make, prompts):
         config,
         prompts,
         sampling,
-        watch=lambda row, ids: row == 2 and len(ids) >= 1,
+        watch=lambda row, ids: 1 if row == 2 and len(ids) >= 1 else None,
     )
-    lengths = [len(row.ids) for row in found]
-    assert lengths[:2] + lengths[3:] == [12, 12, 12]
-    assert lengths[2] <= 2 * speculative.LOOK < 12
+    assert [len(row.ids) for row in found] == [12, 12, 1, 12]
     for row, other in zip(found, whole, strict=True):
         np.testing.assert_array_equal(row.ids, other.ids[: len(row.ids)])
 

@@ -71,17 +71,60 @@ def test_a_text_ends_with_the_tokenizers_own_end(params, config):
     assert (found.text, found.ended) == ("b", "stop")
 
 
-@pytest.mark.parametrize("strategy", ["greedy", "sample", "best_of"])
+@pytest.mark.parametrize("strategy", ["greedy", "sample", "contrastive", "speculative"])
 def test_a_text_ends_before_a_stop_string_wherever_it_stands(draw, config, strategy):
-    """Past the place where the loop on the device is looked at, too."""
-    settings = dict(strategy=strategy, max_new_tokens=config.context - 1)
+    """Past the place where the loop on the device is looked at, too; and so its ids."""
+    settings = dict(strategy=strategy, max_new_tokens=config.context - 1, logprobs=0)
     ((whole,),) = draw(["a"], **settings)
-    for first in (1, 4, 7):
+    for first in (1, 4, 7, 9):
         stop = whole.text[first : first + 2]
         ((found,),) = draw(["a"], stop=(stop, "zz"), **settings)
-        if strategy != "best_of":  # where the texts compared end sooner
-            assert found.text == whole.text[: whole.text.index(stop)]
-        assert stop not in found.text
+        end = whole.text.index(stop)
+        assert (found.text, found.ended) == (whole.text[:end], "stop")
+        assert LETTERS.decode(found.ids) == whole.text[: end + 2]
+        np.testing.assert_allclose(
+            found.logprobs, whole.logprobs[: end + 2], rtol=1e-4, atol=1e-5
+        )
+
+
+def test_the_best_are_ranked_by_the_tokens_of_their_texts_alone(draw, config):
+    """Those up to a stop string, not what was drawn after it."""
+    settings = dict(max_new_tokens=config.context - 1, logprobs=0)
+    drawn = draw(["a"], samples=6, **settings)[0]
+    stop = drawn[0].text[3]
+    kept = [(one.text + stop).index(stop) + 1 for one in drawn]
+    means = [one.logprobs[:n].mean() for one, n in zip(drawn, kept, strict=True)]
+    found = draw(
+        ["a"], strategy="best_of", best_of=6, samples=6, stop=(stop,), **settings
+    )
+    np.testing.assert_allclose(
+        [one.score for one in found[0]], sorted(means, reverse=True), rtol=1e-4
+    )
+
+
+def test_log_probabilities_are_told_where_they_are_asked_for(draw):
+    assert draw(strategy="best_of", best_of=2)[0][0].logprobs is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(logprobs=18), "sampling.logprobs 18 is more than the 17 ids .* at most"),
+        (dict(stop_ids=(17,)), "sampling.stop_ids 17 is past the 17 ids .* at most 16"),
+    ],
+)
+def test_more_than_the_vocabulary_is_refused(draw, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        draw(**settings)
+
+
+def test_a_text_ends_with_what_the_model_was_trained_to_end_with(
+    params, config, greedy
+):
+    settings = Sampling(strategy="greedy", max_new_tokens=8)
+    end = int(LETTERS.encode(greedy[2])[0])
+    ((found,),) = text.sample(params, config, LETTERS, ["abcd"], settings, ends=(end,))
+    assert found.text == greedy[: greedy.index(greedy[2])]
 
 
 def test_log_probabilities_are_those_of_the_model_before_filters(
@@ -208,11 +251,23 @@ def test_an_encoder_decoder_without_a_start_says_so(tiny):
 
 
 def test_a_source_that_the_encoder_cannot_read_says_so(tiny):
-    config = tiny(architecture="encoder_decoder")
-    with pytest.raises(
-        ConfigError, match="has 13 tokens and the encoder reads 1 to 12"
-    ):
+    config = tiny(architecture="encoder_decoder", positions="learned")
+    with pytest.raises(ConfigError, match="13 tokens and the encoder reads 1 to 12"):
         text.sample(None, config, LETTERS, [13 * "a"], Sampling(), start=0)
+
+
+def test_a_source_may_be_longer_than_the_decoders_context(tiny, random_params):
+    config = tiny(architecture="encoder_decoder", positions="buckets")
+    params = jax.tree.map(jnp.asarray, random_params(config))
+    wanted = Sampling(strategy="greedy", max_new_tokens=2, logprobs=0)
+    prompt = "abcdefghijklmnopqabcdefghijk"
+    ((found,),) = text.sample(params, config, LETTERS, [prompt], wanted, start=3)
+    source = LETTERS.encode(prompt)[None]
+    batch = Batch(np.array([[3]]), None, None, encoder_inputs=source)
+    logits = np.asarray(transformer.forward(params, config, batch)[0])[0, 0]
+    assert found.ids[0] == logits.argmax()
+    expected = scipy.special.log_softmax(logits).max()
+    np.testing.assert_allclose(found.logprobs[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 Tokens that would leave the schema have no chance (Willard & Louf 2023, arXiv
 2307.09702), so the text parses where it ends before max_new_tokens. For answers that a
 program reads; give your own with --config.json_schema='{"type": ...}', or a regular
-expression with --config.regex in its place. Needs pip install 'jaxlm[constraint]'.
+expression with --config.json_schema= --config.regex=... Needs pip install
+'jaxlm[constraint]'.
 
     python -m experiments.sample --workdir=runs/tiny --config=configs/sampling/json.py
 """

@@ -262,8 +262,14 @@ class Decoding:
     weights: tuple[str, ...] = ("own", "int8")  # own: in the compute type
 
     def __post_init__(self):
-        require_positive("decoding", self, "prompt_tokens", "new_tokens")
-        require_positive("decoding", self, "first_prompt")
+        for name in ("prompt_tokens", "new_tokens", "first_prompt"):
+            value = getattr(self, name)
+            require(value > 0, f"config.{name} {value} is below 1; give more")
+        require(
+            min(self.batches, default=0) > 0 and self.weights,
+            f"config.batches {self.batches} and config.weights {self.weights} name "
+            "nothing to time; give (1,) and ('own',), say",
+        )
         for kind in self.weights:
             choose({"own": 0, "int8": 0}, kind, "config.weights")
 

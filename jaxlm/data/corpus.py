@@ -22,19 +22,20 @@ class Corpus:
     """T tokens a stream.
 
     train, held_out: (T,) uint16 ids, 32 bits where the vocabulary has more than 65,536;
-        arrays, the `shards.Mapped` of a prepared corpus, or the train of a mixture.
+        arrays, the `shards.Mapped` of a prepared corpus, or the `Mixed` of a mixture.
     held_out_offsets: (documents + 1,) places where documents, each with its separator,
         begin and end.
     pairs: whether documents are sources and targets by turns.
     bytes_per_token: UTF-8 bytes of the held-out stream over its tokens, a separator
         counting as one byte and one token. So bits a byte are nats a token / ln 2 /
         bytes_per_token; bytes as tokens have exactly 1, and every tokenizer is charged
-        for the same bytes, ends of documents included.
+        for the same bytes, ends of documents included. Of a mixture it is the mean of
+        the sources by their weights, in which they are evaluated.
     record: what the text was, as JSON values, for a run to keep.
     """
 
     train: np.ndarray | Mapped | Mixed
-    held_out: np.ndarray | Mapped
+    held_out: np.ndarray | Mapped | Mixed
     held_out_offsets: np.ndarray
     pairs: bool
     tokenizer: Tokenizer
@@ -209,25 +210,28 @@ def _mixture(settings: schema.Data, tokenizer: Tokenizer | None) -> Corpus:
         tokenizer = found[0].tokenizer
     names, weights = zip(*settings.mixture, strict=True)
     mixing.schedule(weights)  # refuses weights that cannot be
-    held_out, offsets, size, held_out_bytes = [], [np.zeros(1, np.int64)], 0, 0.0
+    held_out, offsets, size, rates = [], [np.zeros(1, np.int64)], 0, []
     end = [] if separator_of(tokenizer) is None else [separator_of(tokenizer)]
     for part in found:
-        held_out += getattr(part.held_out, "parts", [part.held_out])
+        stream = part.held_out
+        held_out_bytes = part.bytes_per_token * len(stream)
         offsets.append(part.held_out_offsets[1:] + size)
-        size += len(part.held_out)
-        held_out_bytes += part.bytes_per_token * len(part.held_out)
-        if part.held_out[len(part.held_out) - 1 :].tolist() != end:
-            held_out.append(np.array(end, held_out[-1].dtype))
+        if stream[len(stream) - 1 :].tolist() != end:
+            parts = getattr(stream, "parts", (stream,))
+            stream = Mapped.of([*parts, np.array(end, stream.dtype)])
             offsets[-1][-1] += len(end)
-            size, held_out_bytes = size + len(end), held_out_bytes + len(end)
+            held_out_bytes += len(end)
+        held_out.append(stream)
+        rates.append(held_out_bytes / len(stream))
+        size += len(stream)
     records = [part.record for part in found]
     return Corpus(
         train=Mixed(names, weights, tuple(part.train for part in found)),
-        held_out=Mapped.of(held_out),
+        held_out=Mixed(names, weights, tuple(held_out)),
         held_out_offsets=np.concatenate(offsets),
         pairs=all(part.pairs for part in found),
         tokenizer=tokenizer,
-        bytes_per_token=held_out_bytes / size,
+        bytes_per_token=float(np.average(rates, weights=weights)),
         record={
             "source": "mixture",
             "path": "",

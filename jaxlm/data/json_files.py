@@ -16,7 +16,7 @@ def parse_object(path: Path, data: bytes) -> dict[str, Any]:
     """The JSON object in some bytes of the file `path`."""
     try:
         values = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not JSON ({error}); copy or download it again"
         ) from None

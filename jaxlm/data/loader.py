@@ -17,7 +17,7 @@ from jaxlm.core.config import ConfigError
 from jaxlm.data import objectives
 from jaxlm.data.batches import assemble
 from jaxlm.data.cuts import Pairs, Windows
-from jaxlm.data.mixing import Mixed, Mixture, seed_of
+from jaxlm.data.mixing import Mixed, Mixture, schedule, seed_of
 from jaxlm.data.objectives.task import Example, Task
 from jaxlm.data.packing import Packed
 from jaxlm.data.permutation import permute
@@ -132,31 +132,42 @@ class Loader:
 
 
 def held_out_batches(
-    tokens: np.ndarray, settings: schema.Data, task: Task, count: int
+    tokens: np.ndarray | Mixed, settings: schema.Data, task: Task, count: int
 ) -> list[Batch]:
     """The first `count` batches of held-out text, fewer where it ends before.
 
     In order and always the same, whatever the seed. The last sequence has what is left
     of the text, and what the last batch lacks is padding. So a causal objective
-    predicts every token but the first once. Raises ConfigError for fewer than two
-    tokens.
+    predicts every token but the first once. Sources of a mixture take turns by their
+    weights until each has been read whole, and the shorter ones begin again. Raises
+    ConfigError for fewer than two tokens.
     """
-    if len(tokens) < 2:
-        raise ConfigError(
-            f"config.data.held_out {settings.held_out} leaves {len(tokens)} tokens and "
-            "2 are needed; raise it or give more text"
-        )
-    cut = _cut(tokens, task)
-    count = min(count, -(-cut.all // settings.batch))
+    if not isinstance(tokens, Mixed):
+        tokens = Mixed(("",), (1.0,), (tokens,))
+    for name, stream in zip(tokens.names, tokens.streams, strict=True):
+        if len(stream) < 2:
+            named = f" of {name!r}" if name else ""
+            raise ConfigError(
+                f"config.data.held_out {settings.held_out} leaves {len(stream)} tokens "
+                f"and 2 are needed{named}; raise it or give more text"
+            )
+    cuts = [_cut(stream, task) for stream in tokens.streams]
+    turns = schedule(tokens.weights)
+    periods = [-(-cut.all // n) for cut, n in zip(cuts, turns.counts, strict=True)]
+    rows = int(max(periods) * turns.counts.sum())
+    count = min(count, -(-rows // settings.batch))
     batches = []
     for number in range(count):
-        places = range(number * settings.batch, (number + 1) * settings.batch)
-        examples = [
-            _example(cut, place, 0, (HELD_OUT, place), task)
-            if place < cut.all
-            else None
-            for place in places
-        ]
+        places_B = number * settings.batch + np.arange(settings.batch)
+        examples = []
+        for place, source, rank in zip(
+            places_B.tolist(), *map(np.ndarray.tolist, turns.at(places_B)), strict=True
+        ):
+            cut, seed = cuts[source], (HELD_OUT, place)
+            made = (
+                _example(cut, rank % cut.all, 0, seed, task) if place < rows else None
+            )
+            examples.append(made)
         batches.append(assemble(examples, task, full=False))
     return batches
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxlm.core.batch import Batch
 from jaxlm.core.config import ConfigError
+from jaxlm.data.shards import Mapped
 
 LARGEST = 10_000  # denominator of a weight
 PERIOD = 2**17  # examples at most until the schedule repeats itself
@@ -47,7 +48,10 @@ class Schedule:
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """The text of several sources: streams of ids, and how much each counts."""
+    """The text of several sources: streams of ids, and how much each counts.
+
+    Indexed, it is all of the first stream, then all of the second, and so on.
+    """
 
     names: tuple[str, ...]
     weights: tuple[float, ...]
@@ -55,6 +59,14 @@ class Mixed:
 
     def __len__(self) -> int:
         return sum(map(len, self.streams))
+
+    def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
+        return self._joined[places]
+
+    @cached_property
+    def _joined(self) -> Mapped:
+        streams = (getattr(part, "parts", (part,)) for part in self.streams)
+        return Mapped.of([part for parts in streams for part in parts])
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,18 +21,20 @@ from jaxlm.core.config import ConfigError, choose, difference
 from jaxlm.data import corpus, duplicates, readers, shards, tokenizers
 from jaxlm.data.json_files import read_object
 from jaxlm.data.request import (
+    BEGUN,
     Examined,
     Request,
     chunks,
     examine,
     read,
+    require_apart,
+    require_own,
     require_same_text,
     text_bytes,
 )
 from jaxlm.data.threads import ahead
 
 GROUP = 2**18  # bytes examined and encoded together: their arrays stay in cache
-BEGUN = "request.json"  # of a preparation that is not finished
 
 
 def prepare(
@@ -46,12 +48,18 @@ def prepare(
 
     workers: threads that examine and encode. advance: told how many bytes of text are
     done since it was last called. Raises ConfigError for a request
-    that cannot be, for another request or another text than `out` was begun with, and
-    where nothing is left to train on or to hold out.
+    that cannot be, for another request or another text than `out` was begun with, for
+    other files in it, and where nothing is left to train on or to hold out.
     """
+    if request.target_field == request.field:
+        raise ConfigError(
+            f"--target_field {request.target_field!r} is --field too, and a pair has "
+            "two texts; give another"
+        )
     choose(tokenizers.TOKENIZERS, request.data.tokenizer, "--tokenizer")
     out = Path(out).expanduser()
     with claim(out, "out"):
+        require_own(out)
         if (out / shards.MANIFEST).exists():
             require_same_text(request, out)
         else:
@@ -92,6 +100,12 @@ class _Work:
         self.tokenizer = tokenizers.restore(saved[0]) if saved else None
         self.seen = duplicates.Seen(request.near)
         self.files = readers.sizes(request.source)
+        try:
+            require_apart(request, self.files, out)
+        except ConfigError:
+            if not self.records:  # or the next source would have it as a document
+                (out / BEGUN).unlink()
+            raise
         self.examine = partial(examine, limits=request.limits, near=request.near)
 
     def run(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import codecs
 import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,20 @@ from jaxlm.core.config import ConfigError
 from jaxlm.data import prose, sources
 
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error)  # what a file's damage raises
 BLOCK = 2**20  # bytes of a text file that are read at one time
 DATASETS = "datasets:"  # a source that is a name on the Hugging Face hub
+FLAGS = ("--field", "--target_field")
 
 
 def documents(source: str, field: str, target_field: str = "") -> Iterator[str]:
     """The documents of a source, in an order that does not change.
 
     source: a file, a folder, a glob, `datasets:NAME[:SPLIT]`, 'embedded' or 'stdlib'.
-    Of files, .jsonl and .parquet have a document a row, in `field`; any other is text,
-    and its name does not matter. .gz, .bz2 and .xz are unpacked. Few text files are
-    cut into pieces, as `sources.files` does. With a `target_field` a row is a pair:
-    both fields, UNIT between them. 'a.b' is the field b of a field a. Raises
+    Of files, .parquet has a document a row and .jsonl or .json a line, in `field`; any
+    other is text, and its name does not matter. .gz, .bz2 and .xz are unpacked. Few
+    text files are cut into pieces, as `sources.files` does. With a `target_field` a row
+    is a pair: both fields, UNIT between them. 'a.b' is the field b of a field a. Raises
     ConfigError for a source that is none of these and where a row or a file cannot be
     read.
     """
@@ -55,9 +58,9 @@ def size(source: str) -> int | None:
     """Bytes of text, for a progress bar; None where only reading would tell."""
     if source in BUILT_IN or source.startswith(DATASETS):
         return None
-    found = files(source)
+    found = sources.match(source)  # a finished preparation may do without any
     plain = all(_kind(path) == path.suffix.lower() not in ROWS for path in found)
-    return sum(path.stat().st_size for path in found) if plain else None
+    return sum(path.stat().st_size for path in found) if found and plain else None
 
 
 def sizes(source: str) -> dict[str, int]:
@@ -118,7 +121,7 @@ def _blocks(path: Path) -> Iterator[str]:
             f"{path} is not UTF-8 at byte {read - waiting + error.start}; convert it "
             "or leave it out"
         ) from None
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except BROKEN as error:
         raise ConfigError(f"{path} cannot be read ({error}); copy it again") from None
 
 
@@ -128,15 +131,17 @@ def _json_lines(path: Path, fields: Sequence[str]) -> Iterator[str]:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield _row(line, fields, where=f"{path}:{number}")
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except BROKEN as error:
         raise ConfigError(f"{path} cannot be read ({error}); copy it again") from None
 
 
 def _row(line: bytes, fields: Sequence[str], *, where: str) -> str:
     try:
         row = json.loads(line)
-    except ValueError as error:  # a UnicodeDecodeError is one too
-        raise ConfigError(f"{where} is not JSON ({error}); mend or delete it") from None
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is the former
+        raise ConfigError(
+            f"{where} is not JSON ({error}); give an object a line, or delete it"
+        ) from None
     if not isinstance(row, dict):
         raise ConfigError(f"{where} is JSON but no object; mend or delete it")
     return _text_of(row, fields, where=where)
@@ -144,26 +149,29 @@ def _row(line: bytes, fields: Sequence[str], *, where: str) -> str:
 
 def _text_of(row: dict[str, Any], fields: Sequence[str], *, where: str) -> str:
     """What a row has in its field; in two, both texts of a pair."""
-    texts = [_field(row, field, where=where) for field in fields]
+    texts = [
+        _field(row, field, flag=flag, where=where)
+        for field, flag in zip(fields, FLAGS, strict=False)
+    ]
     if len(texts) == 1:
         return texts[0]
     return sources.UNIT.join(text.replace(sources.UNIT, "") for text in texts)
 
 
-def _field(row: dict[str, Any], field: str, *, where: str) -> str:
+def _field(row: dict[str, Any], field: str, *, flag: str, where: str) -> str:
     """A field's text; 'translation.en' is the field en of translation."""
     value = row
     for name in [field] if field in row else field.split("."):
         if not isinstance(value, dict) or name not in value:
             raise ConfigError(
-                f"{where} has no field {field!r}; give --field, one of "
+                f"{where} has no field {field!r}; give {flag}, one of "
                 f"{', '.join(map(str, row))}"
             )
         value = value[name]
     if not isinstance(value, str):
         kind = type(value).__name__
         raise ConfigError(
-            f"{where} has {kind} in field {field!r} and not text; give another --field"
+            f"{where} has {kind} in field {field!r} and not text; give another {flag}"
         )
     return value
 
@@ -175,26 +183,30 @@ def _parquet(path: Path, fields: Sequence[str]) -> Iterator[str]:
     except ImportError:
         raise ConfigError(_install(path, "pyarrow", "'jaxlm[prepare]'")) from None
     try:
-        file = parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).splitlines()[0]
+        with parquet.ParquetFile(path) as file:
+            yield from _parquet_rows(path, file, fields)
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"{path} is no Parquet file ({reason}); copy or download it again"
+            f"{path} is no Parquet file or damaged ({reason}); copy or download it "
+            "again"
         ) from None
-    with file:
-        names = file.schema_arrow.names
-        columns = [one if one in names else one.split(".")[0] for one in fields]
-        for field, column in zip(fields, columns, strict=True):
-            if column not in names:
-                raise ConfigError(
-                    f"{path} has no column {field!r}; give --field, one of "
-                    f"{', '.join(names)}"
-                )
-        number = 0
-        for batch in file.iter_batches(columns=list(dict.fromkeys(columns))):
-            for row in batch.to_pylist():
-                yield _text_of(row, fields, where=f"{path}, row {number}")
-                number += 1
+
+
+def _parquet_rows(path: Path, file: Any, fields: Sequence[str]) -> Iterator[str]:
+    names = file.schema_arrow.names
+    columns = [one if one in names else one.split(".")[0] for one in fields]
+    for field, flag, column in zip(fields, FLAGS, columns, strict=False):
+        if column not in names:
+            raise ConfigError(
+                f"{path} has no column {field!r}; give {flag}, one of "
+                f"{', '.join(names)}"
+            )
+    number = 0
+    for batch in file.iter_batches(columns=list(dict.fromkeys(columns))):
+        for row in batch.to_pylist():
+            yield _text_of(row, fields, where=f"{path}, row {number}")
+            number += 1
 
 
 def _dataset(source: str, fields: Sequence[str]) -> Iterator[str]:
@@ -225,6 +237,11 @@ def _install(what: Any, package: str, extra: str) -> str:
     )
 
 
-ROWS = {".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
+ROWS = {
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".json": _json_lines,
+    ".parquet": _parquet,
+}
 
 BUILT_IN = {"embedded": prose.english, "stdlib": prose.sources}

@@ -14,8 +14,10 @@ import numpy as np
 from jaxlm.core import schema
 from jaxlm.core.config import ConfigError, difference, to_dict
 from jaxlm.data import corpus, duplicates, filters, readers, shards, spans
+from jaxlm.data.json_files import read_object
 from jaxlm.data.sources import UNIT
 
+BEGUN = "request.json"  # of a preparation that is not finished
 CHOSEN = ("tokenizer", "tokenizer_size", "tokenizer_path", "encoding", "held_out")
 
 
@@ -67,6 +69,29 @@ def read(request: Request) -> Iterator[tuple[list[str], str]]:
     for chunk in chunks(documents, request.chunk):
         text.update("\0".join([*chunk, ""]).encode())
         yield chunk, text.hexdigest()
+
+
+def require_own(out: Path) -> None:
+    """Raises ConfigError for a directory with files of which no preparation knows."""
+    if (out / shards.MANIFEST).exists():
+        return
+    if (out / BEGUN).exists():
+        own = {"chunk", "near"} <= read_object(out / BEGUN).keys()
+    else:
+        names = {path.name for path in out.iterdir()}
+        own = names <= {".lock", f"{BEGUN}.partial"}
+    if not own:
+        raise ConfigError(f"--out {out} has other files; give an empty directory")
+
+
+def require_apart(request: Request, files: Iterable[str], out: Path) -> None:
+    """Raises ConfigError where files of the source are those of the preparation."""
+    inside = out.resolve()
+    if any(Path(file).resolve().is_relative_to(inside) for file in files):
+        raise ConfigError(
+            f"--out {out} is inside of --source {request.source!r}, which would read "
+            "what is written; give another --out"
+        )
 
 
 def require_same_text(request: Request, out: Path) -> None:

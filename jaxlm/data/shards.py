@@ -184,11 +184,17 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def _write(path: Path, data: bytes) -> dict[str, Any]:
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # a name never stands for less than the whole file
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # a name never stands for less than the whole file
+        os.replace(partial, path)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror or error}; make room and run the same command "
+            "again"
+        ) from error
     digest = hashlib.sha256(data).hexdigest()
     return {"file": path.name, "bytes": len(data), "sha256": digest}
 

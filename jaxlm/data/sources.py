@@ -2,6 +2,7 @@
 
 import glob
 import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from jaxlm.data import chain, prose
 
 FEW = 50  # files below which each is cut into pieces
 PIECE = 4096  # characters a piece has at most
+BROKEN = (OSError, EOFError, zlib.error, zipfile.BadZipFile)
 UNIT = "\x1f"  # ASCII's unit separator: between the two texts of a pair
 
 
@@ -136,10 +138,17 @@ def _unzipped(path: Path) -> str:
     """The text of a file, or of those in a zip that are .txt and not about it."""
     if path.suffix != ".zip":
         return _read(path)
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in sorted(archive.namelist()) if name.endswith(".txt")]
-        texts = [archive.read(name) for name in names if not name.startswith("_")]
-    return "\n".join(text.decode() for text in texts)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [one for one in sorted(archive.namelist()) if one.endswith(".txt")]
+            texts = [archive.read(name) for name in names if not name.startswith("_")]
+        return "\n".join(text.decode() for text in texts)
+    # The last two are of a member packed by another method, and of one with a password.
+    except (*BROKEN, UnicodeDecodeError, NotImplementedError, RuntimeError) as error:
+        raise ConfigError(
+            f"config.data.path matches {str(path)!r}, which cannot be read ({error}); "
+            "copy it again, or give its lines as UTF-8 text"
+        ) from None
 
 
 def _read(path: Path) -> str:

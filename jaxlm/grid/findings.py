@@ -95,10 +95,10 @@ def caveats(direct: Sequence[Mapping], facts: Mapping[str, Any]) -> list[str]:
     ]
     if asked(direct):
         sentences += _of_questions(direct, facts)
-    below = [row["name"] for row in direct if row["loss"] >= row["entropy"]]
-    if below:
+    idle = [row["name"] for row in direct if row["loss"] >= row["entropy"]]
+    if idle:
         sentences.append(
-            f"{', '.join(below)} learned no more than how often each token occurs."
+            f"{', '.join(idle)} learned no more than how often each token occurs."
         )
     return sentences + [
         "One run a pair, with one learning rate for all: seeds and better rates may "

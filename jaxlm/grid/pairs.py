@@ -125,12 +125,16 @@ def _ids(config: Experiment, kind: str, name: str, tokenizer: Tokenizer) -> int:
     return tokenizer.vocab_size
 
 
-def _pair(config: Experiment, kind: str, name: str) -> Pair:
+def refusal(config: Experiment, kind: str, name: str) -> str:
+    """Why the pair is none, or ''."""
     mixed = [part for part, _ in config.objective.mixture]
-    for part in mixed if name == "mixture" else [name]:
-        reason = unsuited(kind, part)
-        if reason:
-            return Pair(kind, name, None, reason)
+    reasons = (unsuited(kind, x) for x in (mixed if name == "mixture" else [name]))
+    return next(filter(None, reasons), "")
+
+
+def _pair(config: Experiment, kind: str, name: str) -> Pair:
+    if reason := refusal(config, kind, name):
+        return Pair(kind, name, None, reason)
     one_way = kind == "causal_decoder"
     settings = replace(
         config.objective, name=name, prefix="causal" if one_way else "bidirectional"
@@ -146,7 +150,8 @@ def _pair(config: Experiment, kind: str, name: str) -> Pair:
         one = "encoder" if kind == "encoder" else "decoder"
         model = replace(model, architecture=one)
         flops = flops_a_token(model)
-    config = replace(config, model=model, objective=settings)
+    # A run is the same in a larger grid.
+    config = replace(config, model=model, objective=settings, grid=schema.Grid())
     return Pair(kind, name, config, flops_a_token=flops)
 
 

@@ -80,7 +80,7 @@ def heat(
         axes.text(
             column,
             row,
-            cell[1] if cell else "refused",
+            cell[1] if cell else "not trained",
             ha="center",
             va="center",
             color="white" if dark else INK if cell else SOFT,

@@ -64,12 +64,12 @@ def grid(config: schema.Experiment, workdir: Path, *, command: str = "") -> Summ
         workdirs.describe(workdir, plain, loop.corpus_entry(corpus))
         results = Results(workdir)
         earlier = results.facts.get("seconds", 0.0)
-        _train_all(cells, corpus, asked, workdir, results)
+        _train_all(cells, corpus, asked, config.grid.per, workdir, results)
         results.describe(
             {
                 "command": command,
                 "seconds": earlier + time.perf_counter() - began,
-                **_facts(config, corpus, cells),
+                **_facts(config, corpus, results),
             }
         )
     planned = [cell for cell in cells if cell.config]
@@ -81,17 +81,22 @@ def grid(config: schema.Experiment, workdir: Path, *, command: str = "") -> Summ
 
 
 def _facts(
-    config: schema.Experiment, corpus: Corpus, cells: list[Pair]
+    config: schema.Experiment, corpus: Corpus, results: Results
 ) -> dict[str, Any]:
-    """What the report says of all pairs alike."""
+    """What the report says of all pairs alike, those of earlier calls among them."""
     settings = config.grid
+    direct = [row for row in results.rows.values() if not row["after"]]
+    kinds = list(dict.fromkeys([*settings.kinds, *(row["kind"] for row in direct)]))
+    names = [*settings.objectives, *(row["objective"] for row in direct)]
+    names = list(dict.fromkeys(names))
     return {
-        "kinds": settings.kinds,
-        "objectives": settings.objectives,
+        "kinds": kinds,
+        "objectives": names,
         "refused": [
-            {"kind": cell.kind, "objective": cell.objective, "why": cell.refused}
-            for cell in cells
-            if cell.refused
+            {"kind": kind, "objective": name, "why": why}
+            for kind in kinds
+            for name in names
+            if (why := pairs.refusal(config, kind, name))
         ],
         "source": corpus.record["source"],
         "sha256": corpus.record["sha256"],
@@ -127,6 +132,7 @@ def _train_all(
     cells: list[Pair],
     corpus: Corpus,
     asked: Questions | None,
+    per: str,
     workdir: Path,
     results: Results,
 ) -> None:
@@ -137,7 +143,7 @@ def _train_all(
     with tqdm(total=len(planned), initial=len(planned) - len(left), unit="pair") as bar:
         for cell in left:
             bar.set_description(cell.name)
-            row = _train(cell, corpus, asked, workdir)
+            row = _train(cell, corpus, asked, per, workdir)
             if row is None:
                 return
             results.add(row, order)
@@ -146,7 +152,7 @@ def _train_all(
 
 
 def _train(
-    cell: Pair, corpus: Corpus, asked: Questions | None, workdir: Path
+    cell: Pair, corpus: Corpus, asked: Questions | None, per: str, workdir: Path
 ) -> dict[str, Any] | None:
     """The row of one pair; None where a signal came before its last step."""
     began, config, folder = time.perf_counter(), cell.config, workdir / "runs"
@@ -157,7 +163,7 @@ def _train(
         return None
     found = UNASKED
     if asked:
-        found = answer(runs.load(folder / cell.name), asked)
+        found = answer(runs.load(folder / cell.name), asked, per)
     task = objectives.task_on(config, corpus)
     held_out = loader.held_out_batches(
         corpus.held_out, config.data, task, config.evaluation.batches
@@ -179,12 +185,15 @@ def _train(
     }
 
 
-def answer(trained: runs.Run, asked: Questions) -> choices.Choices:
-    """How well a run answers, each option's log-likelihood over its length."""
+def answer(trained: runs.Run, asked: Questions, per: str) -> choices.Choices:
+    """How well a run answers, each option's log-likelihood over its length.
+
+    per: tokens or bytes, what lengths are counted in.
+    """
     config, tokenizer = trained.config, trained.tokenizer
     task = objectives.task(config, tokenizer)
     scores_QN = choices.score(trained.params, config.model, asked, task, rows=ROWS)
-    sizes_QN = questions.sizes(asked, tokenizer, config.grid.per)
+    sizes_QN = questions.sizes(asked, tokenizer, per)
     return choices.choose(scores_QN, sizes_QN, asked.answers_Q)
 
 

@@ -37,7 +37,7 @@ class Pretrained(NamedTuple):
 
     tokenizer: None where the file brings none. start: the id that a decoder with an
     encoder begins with, where the file says it. prefix: whether a prompt's tokens see
-    one another both ways, as a run's objective has it.
+    one another both ways, and ends: ids that end a text, as a run's objective has it.
     """
 
     config: Model
@@ -45,6 +45,7 @@ class Pretrained(NamedTuple):
     tokenizer: Any
     start: int | None = None
     prefix: bool = False
+    ends: tuple[int, ...] = ()
 
 
 def load(
@@ -168,11 +169,13 @@ def _load_run(path: Path, dtype, mesh, rules: str) -> Pretrained:
         return _put(array if dtype is None else array.astype(dtype), places[name])
 
     params = specs.map_spec(move, transformer.spec(model))
-    start = None
+    start, ends = None, ()
     if model.architecture == "encoder_decoder":
-        start = objectives.vocabulary_of(trained.config, trained.tokenizer).start
+        words = objectives.vocabulary_of(trained.config, trained.tokenizer)
+        start = words.start
+        ends = (words.ids["end"],) if "end" in words.ids else ()
     prefix = trained.config.objective.name == "prefix"
-    return Pretrained(model, params, trained.tokenizer, start, prefix)
+    return Pretrained(model, params, trained.tokenizer, start, prefix, ends)
 
 
 def _equal(tensors: Tensors, one: str, other: str) -> bool:

@@ -20,15 +20,16 @@ class Ask(NamedTuple):
     """What is asked of a strategy.
 
     stop_ids: (S,) ids that end a text. prefix: the prompt is read both ways. watch: of
-    a row's number and all that it said, whether it has ended for a reason that ids do
-    not show. draft: parameters and settings of a model that guesses.
+    a row's number and all that it said, how many ids its text has if it has ended for a
+    reason that ids do not show, None otherwise. draft: parameters and settings of a
+    model that guesses.
     """
 
     settings: Sampling
     chain: Chain
     stop_ids: np.ndarray
     prefix: bool = False
-    watch: Callable[[int, np.ndarray], bool] | None = None
+    watch: Callable[[int, np.ndarray], int | None] | None = None
     draft: tuple[dict, Model] | None = None
 
 
@@ -74,11 +75,17 @@ def begin(
 
 
 def watched(state: State, ask: Ask) -> State:
-    """The state with those rows ended whose text says so."""
-    done_B = np.array(state.done_B)
+    """The state with those rows ended, and cut, whose text says so."""
+    if ask.watch is None:
+        return state
+    history, done_B = state.history, np.array(state.done_B)
+    length_B, prompt_B = np.array(history.length_B), np.asarray(history.prompt_B)
     for at, row in enumerate(rows(state)):
-        done_B[at] = done_B[at] or ask.watch(at, row.ids)
-    return state._replace(done_B=jnp.asarray(done_B))
+        kept = ask.watch(at, row.ids)
+        if kept is not None:
+            done_B[at], length_B[at] = True, prompt_B[at] + kept
+    history = history._replace(length_B=jnp.asarray(length_B))
+    return state._replace(done_B=jnp.asarray(done_B), history=history)
 
 
 def rows(state: State) -> list[Row]:

@@ -58,7 +58,10 @@ def beam(params: dict, config: Model, prompts: Prompts, ask: Ask) -> list[list[R
     search = advance(params, config, search, ask.chain, rules, stopping, steps)
     numbers = count()  # a row is another text tomorrow: all of it is read again
     while np.asarray(search.open_BG).any() and search.step < settings.max_new_tokens:
-        ends = [ask.watch(next(numbers), row.ids) for row in rows(search.running)]
+        ends = [
+            ask.watch(next(numbers), row.ids) is not None
+            for row in rows(search.running)
+        ]
         if any(ends):
             search = end(search, np.array(ends), rules, stopping)
         search = advance(params, config, search, ask.chain, rules, stopping, steps)

@@ -62,8 +62,7 @@ def contrastive(
             alpha=settings.alpha,
             steps=settings.max_new_tokens if ask.watch is None else LOOK,
         )
-        if ask.watch is not None:
-            search = search._replace(state=watched(search.state, ask))
+        search = search._replace(state=watched(search.state, ask))
     return grouped(rows(search.state), 1)
 
 

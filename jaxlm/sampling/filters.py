@@ -17,7 +17,6 @@ from jaxlm.core.config import choose
 from jaxlm.core.filter_values import check_number, check_once
 from jaxlm.core.sampling import Sampling
 from jaxlm.sampling import cutoffs, limits, penalties
-from jaxlm.sampling.cutoffs import temperature as temperature
 from jaxlm.sampling.history import History
 
 

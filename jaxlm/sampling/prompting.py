@@ -79,7 +79,7 @@ def together(
 
 def _together(config: Model, rows: list) -> tuple[np.ndarray, np.ndarray]:
     length_B = np.array([len(row) for row in rows], np.int32)
-    time = room(length_B.max(), config.context)
+    time = room(length_B.max(), max(config.context, length_B.max()))
     ids_BT = np.zeros((len(rows), time), np.int32)
     for place, row in zip(ids_BT, rows, strict=True):
         place[: len(row)] = row

@@ -86,9 +86,9 @@ def run(params: dict, config: Model, prompts: Prompts, ask: Ask) -> tuple[State,
             size=min(settings.draft_tokens, max(settings.max_new_tokens - 1, 1)),
             ngram=settings.ngram,
         )
+        work = work._replace(state=watched(work.state, ask))
         if np.asarray(work.state.done_B).all():
             return work.state, work.tally
-        work = work._replace(state=watched(work.state, ask))
 
 
 def _draft(config: Model, prompts: Prompts, ask: Ask) -> Draft | None:

@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlm.core.checks import require
 from jaxlm.core.sampling import Sampling
 from jaxlm.core.schema import Model
 from jaxlm.sampling import beam, contrastive, decode, filters, prompting, speculative
@@ -66,6 +67,17 @@ def _asked(
     config, prompts, settings, sources, stop_ids, table_QV
 ) -> tuple[Prompts, Ask]:
     stop_ids = tuple(dict.fromkeys((*settings.stop_ids, *stop_ids)))
+    size = config.vocab_size
+    require(
+        settings.logprobs <= size,
+        f"sampling.logprobs {settings.logprobs} is more than the {size} ids of the "
+        f"model; give at most {size}",
+    )
+    require(
+        max(stop_ids, default=0) < size,
+        f"sampling.stop_ids {max(stop_ids, default=0)} is past the {size} ids of the "
+        f"model; give at most {size - 1}",
+    )
     for prompt in prompts:
         prompting.check(config, len(prompt), settings.max_new_tokens)
     chain = filters.from_settings(
@@ -101,9 +113,8 @@ def ancestral(
         told["logprobs"] = True
     state = begin(params, config, prompts, ask, copies=copies, **told)
     at_once = settings.max_new_tokens if ask.watch is None else LOOK
-    state = go_on(params, config, state, ask, at_once)
     while not np.asarray(state.done_B).all():
-        state = go_on(params, config, watched(state, ask), ask, at_once)
+        state = watched(go_on(params, config, state, ask, at_once), ask)
     return grouped(rows(state), copies)
 
 
@@ -115,6 +126,8 @@ def best_of(params: dict, config: Model, prompts: Prompts, ask: Ask) -> list[lis
         [row._replace(score=float(row.logprobs.mean())) for row in group]
         for group in found
     ]
+    if settings.logprobs < 0:  # they were asked for the score alone
+        scored = [[row._replace(logprobs=None) for row in group] for group in scored]
     return [
         sorted(group, key=lambda row: -row.score)[: settings.samples]
         for group in scored

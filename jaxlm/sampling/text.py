@@ -1,5 +1,6 @@
 """From prompts to texts, through a tokenizer."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -52,16 +53,18 @@ def sample(
     *,
     start: int | None = None,
     prefix: bool = False,
+    ends: tuple[int, ...] = (),
     draft: tuple[Any, Model] | None = None,
 ) -> list[list[Text]]:
     """`settings.samples` continuations of each prompt, the best first.
 
     The prompt of an encoder-decoder is what its encoder reads, and its decoder begins
-    with the token `start`. prefix: the model reads its prompt both ways. draft:
+    with the token `start`. prefix: the model reads its prompt both ways. ends:
+    ids that end a text, besides the tokenizer's own and the settings'. draft:
     parameters and settings of a model that guesses for this one. Raises ConfigError
     for what cannot be, before anything runs.
     """
-    asked = _asked(config, tokenizer, prompts, settings, start)
+    asked = _asked(config, tokenizer, prompts, settings, start, ends)
     found = strategies.generate(
         params,
         config,
@@ -84,6 +87,7 @@ def stream(
     *,
     start: int | None = None,
     prefix: bool = False,
+    ends: tuple[int, ...] = (),
 ) -> Iterator[str]:
     """The text that `sample` gives, in pieces, as soon as each is certain.
 
@@ -95,11 +99,16 @@ def stream(
             f"{settings.samples} cannot be streamed; choose {' or '.join(STREAMED)}, "
             "and one sample"
         )
-    asked = _asked(config, tokenizer, [prompt], settings, start, streamed=True)
-    reading, said = Reading(), 0
-    for row in strategies.one_by_one(
+    asked = _asked(config, tokenizer, [prompt], settings, start, ends, streamed=True)
+    rows = strategies.one_by_one(
         params, config, asked.prompts[0], settings, prefix=prefix, **asked.options
-    ):
+    )
+    return _pieces(asked, rows)
+
+
+def _pieces(asked: _Asked, rows: Iterator[ask.Row]) -> Iterator[str]:
+    reading, said = Reading(), 0
+    for row in rows:
         reading = asked.stops.read(reading, _unended(asked, row.ids[said:]))
         said = len(row.ids)
         if reading.text:
@@ -123,7 +132,7 @@ def record(text: Text) -> dict[str, Any]:
     return values
 
 
-def _asked(config, tokenizer, prompts, settings, start, streamed=False) -> _Asked:
+def _asked(config, tokenizer, prompts, settings, start, ends, streamed=False) -> _Asked:
     ids = [
         np.asarray(tokenizer.encode(prompt, specials=True), np.int32)
         for prompt in prompts
@@ -134,12 +143,14 @@ def _asked(config, tokenizer, prompts, settings, start, streamed=False) -> _Aske
         options["sources"] = ids
         ids = [np.array([start], np.int32)] * len(ids)
     end = tokenizer.specials.get("eos")
-    ends = tuple(settings.stop_ids) + (() if end is None else (end,))
-    rules = {
-        "regex": (settings.regex, constraint.of_regex),
-        "json_schema": (settings.json_schema, constraint.of_json_schema),
-    }
-    for wanted, compiled in rules.values():
+    ends = (*settings.stop_ids, *ends, *(() if end is None else (end,)))
+    if not ends and (settings.regex or settings.json_schema):
+        # What stands between documents is how such a model ends one.
+        ends = tuple(filter(None.__ne__, [tokenizer.specials.get("separator")]))
+    for wanted, compiled in (
+        (settings.regex, constraint.of_regex),
+        (settings.json_schema, constraint.of_json_schema),
+    ):
         if wanted:
             made = compiled(wanted, tokenizer, ends=ends, vocab_size=config.vocab_size)
             options["table_QV"] = made.table_QV
@@ -159,23 +170,27 @@ def _check_sources(config: Model, ids: list[np.ndarray], start: int | None) -> N
             "config.model.architecture 'encoder_decoder' begins with a token of its "
             "own and none is known; give start, an id"
         )
+    most = config.context if config.positions == "learned" else math.inf
     for source in ids:
-        if not 1 <= len(source) <= config.context:
+        if not 1 <= len(source) <= most:
             raise ConfigError(
-                f"--prompt has {len(source)} tokens and the encoder reads 1 to "
-                f"{config.context}; give another"
+                f"--prompt has {len(source)} tokens and the encoder reads 1 to {most}; "
+                "give another"
             )
 
 
 def _watch(asked: _Asked):
-    """Whether a text has met a stop string. Each text is read on, not again."""
+    """How many ids a text has, once it has met a stop string; each is read once."""
     read: dict[int, tuple[int, Reading]] = {}
 
-    def ended(row: int, ids: np.ndarray) -> bool:
+    def ended(row: int, ids: np.ndarray) -> int | None:
         said, reading = read.get(row, (0, Reading()))
-        reading = asked.stops.read(reading, _unended(asked, ids[said:]))
-        read[row] = len(ids), reading
-        return reading.finished
+        for one in _unended(asked, ids)[said:]:
+            if reading.finished:
+                break
+            said, reading = said + 1, asked.stops.read(reading, [one])
+        read[row] = said, reading
+        return said if reading.finished else None
 
     return ended
 
