@@ -15,7 +15,7 @@ import scipy.stats
 from jaxlm.core.config import ConfigError
 from jaxlm.core.filter_values import NUMBERS
 from jaxlm.core.sampling import Sampling
-from jaxlm.sampling import cutoffs, filters
+from jaxlm.sampling import cutoffs, draw, filters
 from jaxlm.sampling.history import History
 
 apply = jax.jit(filters.apply)
@@ -325,7 +325,8 @@ def test_draws_after_a_filter_have_the_renormalized_distribution(name):
     settings, weights = DRAWN[name]
     expected = np.array(weights) / np.sum(weights)
     logits = jnp.asarray(run(settings, np.log(PROBS), said=[1, 1]))
-    draws = jax.random.categorical(jax.random.key(11), logits, shape=(100_000,))
+    rows = jnp.broadcast_to(logits.reshape(1, -1), (100_000, logits.size))
+    draws = np.asarray(draw.draw(rows, jax.random.split(jax.random.key(11), 100_000)))
     counts = np.bincount(draws, minlength=len(PROBS))
     left = expected > 0
     assert counts[~left].sum() == 0
@@ -336,6 +337,21 @@ def test_draws_after_a_filter_have_the_renormalized_distribution(name):
     assert p_value(expected[left]) > 1e-4
     wrong = expected[left] * ([0.6] + [1.0] * (left.sum() - 1))
     assert p_value(wrong / wrong.sum()) < 1e-4
+
+
+def test_draws_from_many_words_have_their_probabilities_and_never_what_is_removed():
+    """Chi-square of 200,000 draws over 2,000 words, of which half are removed."""
+    rng = np.random.default_rng(0)
+    logits = np.where(rng.random(2000) < 0.5, -np.inf, rng.normal(size=2000))
+    logits = np.float32(logits)
+    rows = jnp.broadcast_to(jnp.asarray(logits)[None], (20_000, 2000))
+    keys = jax.random.split(jax.random.key(5), (10, 20_000))
+    draws = np.concatenate([np.asarray(jax.jit(draw.draw)(rows, key)) for key in keys])
+    counts = np.bincount(draws, minlength=2000)
+    left = logits > -np.inf
+    assert counts[~left].sum() == 0
+    expected = scipy.special.softmax(np.float64(logits[left])) * len(draws)
+    assert scipy.stats.chisquare(counts[left], expected).pvalue > 1e-4
 
 
 EVERY = [

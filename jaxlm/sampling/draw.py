@@ -21,7 +21,7 @@ def draw(logits_BV: jax.Array, keys_B: jax.Array) -> jax.Array:
 
     One uniform number a row and the inverse of the distribution function, first of
     pieces of the vocabulary and then inside one: a twentieth of the time of a Gumbel
-    number for every word. Numbers have 24 bits, so a probability is exact to 1e-7.
+    number for every word. Numbers have 23 bits, so a probability is exact to 1.2e-7.
     """
     rows, words = logits_BV.shape
     size = math.isqrt(words - 1) + 1

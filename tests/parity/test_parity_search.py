@@ -34,10 +34,11 @@ def found_by_transformers(model, settings, prompts):
     out = model.generate(
         **asked,
         do_sample=False,
-        num_beams=settings.beams,
+        num_beams=1 if settings.strategy == "greedy" else settings.beams,
         num_return_sequences=settings.samples,
         length_penalty=settings.length_penalty,
-        early_stopping=STOPPING[settings.early_stopping],
+        early_stopping=settings.strategy != "greedy"
+        and STOPPING[settings.early_stopping],
         max_new_tokens=settings.max_new_tokens,
         min_new_tokens=settings.min_new_tokens,
         eos_token_id=EOS,
@@ -50,10 +51,11 @@ def found_by_transformers(model, settings, prompts):
         output_scores=True,
     )
     found = []
-    for row, score in zip(out.sequences[:, skip:], out.sequences_scores, strict=True):
-        row = row.tolist()
+    scores = out.get("sequences_scores")  # of beams alone
+    scores = [None] * len(out.sequences) if scores is None else scores.tolist()
+    for row, score in zip(out.sequences[:, skip:].tolist(), scores, strict=True):
         end = row.index(EOS) + 1 if EOS in row else len(row)
-        found.append((row[:end], score.item()))
+        found.append((row[:end], score))
     return found
 
 
@@ -65,6 +67,14 @@ def found_by_us(ours, settings, prompts):
         ours.params, ours.config, prompts, settings, sources=sources, stop_ids=(EOS,)
     )
     return [(row.ids.tolist(), row.score) for rows in found for row in rows]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "t5"])
+def test_greedy_text_is_that_of_transformers(name):
+    settings = Sampling(strategy="greedy", filters=(), max_new_tokens=NEW)
+    other = peer(name)
+    expected = found_by_transformers(other.model, settings, PROMPTS)
+    assert found_by_us(other.ours, settings, PROMPTS) == expected
 
 
 LIKELY = {"gpt2": 5.0, "llama": 3.0, "t5": 1.5}  # so that some texts end early
