@@ -53,19 +53,32 @@ def capacity(config: Model, prompts: Prompts, ask: Ask) -> int:
 
 
 def begin(
-    params: dict, config: Model, prompts: Prompts, ask: Ask, *, copies: int = 1, **told
+    params: dict,
+    config: Model,
+    prompts: Prompts,
+    ask: Ask,
+    *,
+    copies: int = 1,
+    outputs: bool = False,
 ) -> State:
-    """The prompts, read once, and `copies` rows of each, which draw apart."""
+    """The prompts, read once, and `copies` rows of each, which draw apart.
+
+    outputs: whether to keep the last layer's, see `decode.start`.
+    """
+    settings = ask.settings
     state = decode.start(
         params,
         config,
         prompts,
         capacity=capacity(config, prompts, ask),
         prefix=ask.prefix,
-        kind=ask.settings.cache,
+        kind=settings.cache,
+        # The best of several are found by them, whether or not they are told.
+        logprobs=settings.logprobs >= 0 or settings.strategy == "best_of",
+        top=max(settings.logprobs, 0),
         constrained="constraint" in ask.chain.names,
         heads=caches.heads_of(params),
-        **told,
+        outputs=outputs,
     )
     copy_B = np.tile(np.arange(copies), len(prompts.length_B))
     if copies > 1:

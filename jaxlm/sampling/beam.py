@@ -44,8 +44,7 @@ def beam(params: dict, config: Model, prompts: Prompts, ask: Ask) -> list[list[R
     """
     settings = ask.settings
     groups = settings.groups if settings.strategy == "diverse_beam" else 1
-    told = {"logprobs": settings.logprobs >= 0, "top": max(settings.logprobs, 0)}
-    state = begin(params, config, prompts, ask, copies=settings.beams, **told)
+    state = begin(params, config, prompts, ask, copies=settings.beams)
     rules = Rules(
         jnp.asarray(ask.stop_ids, jnp.int32),
         settings.max_new_tokens,

@@ -47,8 +47,7 @@ def contrastive(
     of the last layer's output at it and at any token before it, the prompt's too.
     """
     settings = ask.settings
-    told = {"logprobs": settings.logprobs >= 0, "top": max(settings.logprobs, 0)}
-    state = begin(params, config, prompts, ask, outputs=True, **told)
+    state = begin(params, config, prompts, ask, outputs=True)
     candidates = min(settings.candidates, config.vocab_size)
     search = _begun(state, candidates=candidates)
     while not np.asarray(search.state.done_B).all():

@@ -65,9 +65,8 @@ def run(params: dict, config: Model, prompts: Prompts, ask: Ask) -> tuple[State,
     Raises ConfigError for a draft that cannot guess for this model.
     """
     settings, draft = ask.settings, _draft(config, prompts, ask)
-    told = {"logprobs": settings.logprobs >= 0, "top": max(settings.logprobs, 0)}
     copies = settings.samples
-    state = begin(params, config, prompts, ask, copies=copies, **told)
+    state = begin(params, config, prompts, ask, copies=copies)
     cache = None
     if draft is not None:
         cache = begin(draft.params, draft.config, prompts, ask, copies=copies).cache

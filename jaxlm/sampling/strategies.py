@@ -108,10 +108,7 @@ def ancestral(
     """Each token drawn from what the filters leave, or the likeliest of it."""
     settings = ask.settings
     copies = copies or settings.samples
-    told = {"logprobs": settings.logprobs >= 0, "top": max(settings.logprobs, 0)}
-    if settings.strategy == "best_of":
-        told["logprobs"] = True
-    state = begin(params, config, prompts, ask, copies=copies, **told)
+    state = begin(params, config, prompts, ask, copies=copies)
     at_once = settings.max_new_tokens if ask.watch is None else LOOK
     while not np.asarray(state.done_B).all():
         state = watched(go_on(params, config, state, ask, at_once), ask)
