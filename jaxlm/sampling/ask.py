@@ -15,6 +15,8 @@ from jaxlm.sampling.decode import State
 from jaxlm.sampling.filters import Chain
 from jaxlm.sampling.prompting import Prompts
 
+LOOK = 16  # tokens between two looks for stop strings
+
 
 class Ask(NamedTuple):
     """What is asked of a strategy.

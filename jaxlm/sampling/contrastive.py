@@ -16,12 +16,10 @@ from jaxlm.layers import cache as caches
 from jaxlm.layers.cache import Cache
 from jaxlm.models import transformer
 from jaxlm.sampling import decode, filters
-from jaxlm.sampling.ask import Ask, Row, begin, grouped, rows, watched
+from jaxlm.sampling.ask import LOOK, Ask, Row, begin, grouped, rows, watched
 from jaxlm.sampling.decode import State
 from jaxlm.sampling.filters import Chain
 from jaxlm.sampling.prompting import Prompts
-
-LOOK = 16  # tokens between two looks for stop strings
 
 
 class Search(NamedTuple):

@@ -14,11 +14,9 @@ from jaxlm.core.checks import require
 from jaxlm.core.sampling import Sampling
 from jaxlm.core.schema import Model
 from jaxlm.sampling import beam, contrastive, decode, filters, prompting, speculative
-from jaxlm.sampling.ask import Ask, Row, begin, grouped, rows, watched
+from jaxlm.sampling.ask import LOOK, Ask, Row, begin, grouped, rows, watched
 from jaxlm.sampling.decode import State
 from jaxlm.sampling.prompting import Prompts
-
-LOOK = 16  # tokens between two looks for stop strings
 
 
 def generate(
